@@ -1,0 +1,1 @@
+"""Ovenbird: from a commit to a canary to a rollback, on machine images that never change."""

@@ -1,0 +1,1 @@
+"""AWS in domain terms: the only importer of boto."""

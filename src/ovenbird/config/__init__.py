@@ -1,0 +1,1 @@
+"""What people write: the app's manifest and the operator's settings."""

@@ -1,0 +1,132 @@
+"""An app as its manifest describes it, in domain words (``config.manifest`` reads the YAML)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.images import ImageSpec
+from ovenbird.domain.packages import PackageSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How the load balancer asks an instance how it is.
+
+    Args:
+        healthy_after: Good answers in a row until it counts as healthy.
+        unhealthy_after: Bad answers in a row until it counts as unhealthy.
+        startup_s: Seconds that all new instances together may take to become healthy.
+    """
+
+    path: str = "/healthz"
+    healthy_after: int = 2
+    unhealthy_after: int = 2
+    interval_s: int = 5
+    timeout_s: int = 2
+    startup_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllAtOnce:
+    """The new server group at full size, then all traffic at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """Traffic moves to the new server group step by step, and each step is judged.
+
+    Args:
+        steps_percent: Shares of the traffic, rising, each in 1..99.
+        observe_s: Seconds that each step is observed; at least three metric periods.
+    """
+
+    steps_percent: tuple[int, ...] = (5, 25, 50)
+    observe_s: float = 300.0
+
+
+Strategy = AllAtOnce | Canary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgePolicy:
+    """When a canary is worse than the group it stands beside.
+
+    Args:
+        max_error_rate_increase: Canary's share of 5xx answers minus the old group's, 0..1.
+        slow_s: A request that takes longer than this is slow.
+        max_slow_share_increase: Canary's share of slow requests minus the old group's, 0..1.
+        min_requests: Requests that the canary must have answered in a step; fewer are
+            not enough data.
+        confidence: Probability (one-sided) with which a difference must be above the
+            allowed increase before the verdict is ``fail``, 0.5..1.
+    """
+
+    max_error_rate_increase: float = 0.01
+    slow_s: float = 0.5
+    max_slow_share_increase: float = 0.05
+    min_requests: int = 30
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmSpec:
+    """A CloudWatch alarm on the new server group's target group that stops the rollout.
+
+    Args:
+        name: Short word, appended to the server group's name.
+        metric: ``error_rate_percent`` (5xx of requests), or a target group's metric as
+            ``HTTPCode_Target_5XX_Count``.
+        statistic: CloudWatch statistic, as ``Sum`` or ``p99``; ignored for error rates.
+        threshold: The alarm fires above it.
+        periods: Metric periods in a row.
+    """
+
+    name: str
+    metric: str
+    threshold: float
+    statistic: str = "Sum"
+    periods: int = 2
+
+
+DEFAULT_ALARM = AlarmSpec(name="5xx", metric="error_rate_percent", threshold=50.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    """How the app is deployed in one environment."""
+
+    name: str
+    capacity: Capacity
+    strategy: Strategy
+    judge: JudgePolicy = field(default_factory=JudgePolicy)
+    alarms: tuple[AlarmSpec, ...] = (DEFAULT_ALARM,)
+    approval: bool = False
+    instance_type: str = "t3.micro"
+    environment: Mapping[str, str] = field(
+        default_factory=dict
+    )  # written to /etc/ovenbird/environment by user data
+    rollback_window_s: float = 3600.0  # how long the previous group is kept for a rollback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """A whole manifest.
+
+    Args:
+        port: The port on which instances take the load balancer's requests.
+        environments: In the order in which a release goes through them.
+        path_patterns: Conditions of the cluster's listener rule.
+    """
+
+    app: str
+    package: PackageSpec
+    image: ImageSpec
+    port: int
+    health: Health
+    environments: tuple[EnvironmentSpec, ...]
+    path_patterns: tuple[str, ...] = ("/*",)
+    host_names: tuple[str, ...] = ()
+    rule_priority: int | None = None
+    draining_s: int = 30

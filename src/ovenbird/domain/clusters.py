@@ -1,0 +1,110 @@
+"""Clusters, server groups and instances: what runs, as it was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from ovenbird.domain.images import ImageId
+from ovenbird.domain.names import ClusterName, ServerGroupName
+
+InstanceId = NewType("InstanceId", str)
+
+SERVER_GROUP_TAG = "ovenbird:server-group"
+CLUSTER_TAG = "ovenbird:cluster"
+DISABLED_AT_TAG = "ovenbird:disabled-at"  # ISO 8601, UTC; absent while enabled
+PINNED_MIN_TAG = "ovenbird:unpinned-min"  # the minimum to return to after a rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """How many instances: ``min <= desired <= max``."""
+
+    min: int
+    desired: int
+    max: int
+
+    def __str__(self) -> str:
+        return f"{self.desired} / {self.min} / {self.max}"
+
+
+class InstanceState(StrEnum):
+    """What the load balancer (or EC2, without one) says of an instance."""
+
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    TERMINATING = "terminating"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One machine of a server group."""
+
+    instance_id: InstanceId
+    state: InstanceState
+    address: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerGroup:
+    """One version of a cluster, as observed: Auto Scaling group, target group, weight.
+
+    Args:
+        weight: Its weight in the cluster's listener rule; 0 while disabled.
+        target_group: ARN; empty when the target group does not exist (yet).
+        pinned_min: The minimum that a rollout pinned away, or None.
+    """
+
+    name: ServerGroupName
+    image_id: ImageId
+    version: str
+    capacity: Capacity
+    instances: tuple[Instance, ...]
+    weight: int
+    target_group: str
+    created_at: datetime
+    release_id: str = ""
+    disabled_at: datetime | None = None
+    pinned_min: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is in traffic."""
+        return self.weight > 0
+
+    @property
+    def healthy(self) -> int:
+        """Number of healthy instances."""
+        return sum(i.state is InstanceState.HEALTHY for i in self.instances)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """All server groups of one cluster, oldest first, and who gets the traffic.
+
+    Args:
+        environment: Name of the environment it lives in.
+        rule: ARN of its listener rule; empty before the first rollout.
+    """
+
+    name: ClusterName
+    environment: str
+    groups: tuple[ServerGroup, ...]
+    rule: str = ""
+
+    @property
+    def serving(self) -> ServerGroup | None:
+        """The enabled group with the greatest weight, newest on a tie, or None."""
+        enabled = [group for group in self.groups if group.enabled]
+        return max(reversed(enabled), key=lambda group: group.weight, default=None)
+
+    def find(self, name: ServerGroupName) -> ServerGroup | None:
+        """Return the group of that name, if it is there."""
+        return next((group for group in self.groups if group.name == name), None)

@@ -1,0 +1,1 @@
+"""Packages, unit files, signed repositories."""

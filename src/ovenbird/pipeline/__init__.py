@@ -1,0 +1,1 @@
+"""Durable order: the workflows, and the only importer of DBOS."""

@@ -1,0 +1,1 @@
+"""A local AWS that boots: moto's protocol, corrected, with real machines behind it."""

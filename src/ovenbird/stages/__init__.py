@@ -1,0 +1,1 @@
+"""One trunk for each part of the way from a commit to traffic."""

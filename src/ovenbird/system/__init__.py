@@ -1,0 +1,1 @@
+"""This host: programs, git, disks, clocks."""

@@ -1,0 +1,209 @@
+"""The one door to other programs: run to the end, stream the lines, or spawn and supervise.
+
+All three take a list of arguments (never a shell line), a minimal environment
+without credentials, and turn failures into :class:`CommandFailed`.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ovenbird.domain.errors import CommandFailed
+
+log = logging.getLogger(__name__)
+
+STDERR_TAIL = 4000  # characters of stderr that an error carries
+TAIL_LINES = 40  # lines of a streamed program's output that an error carries
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the minimal environment of every program, with additions."""
+    path = os.environ.get("PATH", "")
+    return {"PATH": f"{path}:{_PATH}", "LANG": "C.UTF-8", "HOME": "/", **(extra or {})}
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    ok: frozenset[int] = frozenset({0}),
+) -> str:
+    """Run one program to its end and return what it wrote to stdout.
+
+    Args:
+        argv: Program and arguments; never a shell line.
+        timeout_s: Seconds after which the program is killed.
+        cwd: Directory to run in.
+        env: Additions to a minimal environment (``PATH``, ``LANG=C.UTF-8``, ``HOME=/``).
+        stdin: Text for its standard input; nothing by default.
+        ok: Exit statuses that count as success.
+
+    Raises:
+        CommandFailed: Not found, timed out, or exited outside *ok*.
+    """
+    command = [os.fspath(part) for part in argv]
+    line = shlex.join(command)
+    log.debug("run: %s", line)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment(env),
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _not_installed(command[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"`{line}` ran past {timeout_s:g} s") from error
+    if done.returncode not in ok:
+        raise _failed(line, done.returncode, done.stderr or done.stdout)
+    return done.stdout
+
+
+def stream(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    on_line: Callable[[str], None],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run one program to its end and hand over each line of output as it comes.
+
+    Args:
+        argv: Program and arguments.
+        timeout_s: Seconds after which the program and its children are killed.
+        on_line: Takes each line of stdout and stderr, without its end.
+        cwd: Directory to run in.
+        env: Additions to a minimal environment.
+
+    Raises:
+        CommandFailed: Not found, timed out, or exited non-zero; carries the last lines.
+    """
+    command = [os.fspath(part) for part in argv]
+    line = shlex.join(command)
+    log.debug("stream: %s", line)
+    tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+    with _started(command, cwd=cwd, env=env) as process:
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            end_group(process)
+
+        timer = threading.Timer(timeout_s, stop)
+        timer.start()
+        try:
+            for text in process.stdout or ():
+                tail.append(text.rstrip("\n"))
+                on_line(tail[-1])
+            status = process.wait()
+        finally:
+            timer.cancel()
+    if late.is_set():
+        raise CommandFailed(f"`{line}` ran past {timeout_s:g} s", stderr="\n".join(tail))
+    if status:
+        raise _failed(line, status, "\n".join(tail))
+
+
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    output: IO[bytes],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    on_start: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program that is supervised by the caller, in a session of its own.
+
+    Args:
+        argv: Program and arguments.
+        output: File that takes stdout and stderr.
+        cwd: Directory to run in.
+        env: Additions to a minimal environment.
+        on_start: Runs in the child before the program; keep it tiny (it is after a fork).
+
+    Raises:
+        CommandFailed: The program is not installed.
+    """
+    command = [os.fspath(part) for part in argv]
+    log.debug("spawn: %s", shlex.join(command))
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=on_start,  # noqa: PLW1509 - only used to enter a cgroup
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _not_installed(command[0]) from error
+
+
+def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    """Kill a spawned program and everything it started in its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _started(
+    command: list[str], *, cwd: Path | None, env: Mapping[str, str] | None
+) -> Iterator[subprocess.Popen[str]]:
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _not_installed(command[0]) from error
+    with process:
+        try:
+            yield process
+        except BaseException:
+            end_group(process)
+            raise
+
+
+def _not_installed(program: str) -> CommandFailed:
+    return CommandFailed(f"`{program}` is not installed", hint="Run `ovenbird doctor`")
+
+
+def _failed(line: str, status: int, stderr: str) -> CommandFailed:
+    return CommandFailed(
+        f"`{line}` exited with status {status}",
+        hint="Run the line above by hand to see more",
+        status=status,
+        stderr=stderr[-STDERR_TAIL:],
+    )
