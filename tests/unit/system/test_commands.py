@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.system.commands import end_group, run, spawn, stream
+
+
+def test_run_returns_what_the_program_wrote(tmp_path: Path) -> None:
+    assert run(["pwd"], timeout_s=10, cwd=tmp_path) == f"{tmp_path}\n"
+    assert run(["cat"], timeout_s=10, stdin="in") == "in"
+
+
+def test_programs_see_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+
+    assert "hush" not in run(["env"], timeout_s=10)
+
+
+def test_a_failing_program_is_named_with_its_status_and_its_last_words() -> None:
+    with pytest.raises(CommandFailed, match="exited with status 3") as caught:
+        run(["sh", "-c", "echo because >&2; exit 3"], timeout_s=10)
+
+    assert caught.value.facts == {"status": 3, "stderr": "because\n"}
+
+
+def test_expected_statuses_are_no_failure() -> None:
+    assert run(["sh", "-c", "exit 1"], timeout_s=10, ok=frozenset({1})) == ""
+
+
+def test_a_missing_program_is_said_to_be_missing() -> None:
+    with pytest.raises(CommandFailed, match="is not installed"):
+        run(["no-such-program"], timeout_s=1)
+
+
+def test_a_program_that_hangs_is_ended() -> None:
+    with pytest.raises(CommandFailed, match=r"ran past 0.2 s"):
+        run(["sleep", "30"], timeout_s=0.2)
+
+
+def test_a_streamed_program_that_hangs_is_ended() -> None:
+    with pytest.raises(CommandFailed, match=r"ran past 0.2 s"):
+        stream(["sleep", "30"], timeout_s=0.2, on_line=print)
+
+
+def test_lines_are_handed_over_as_they_come() -> None:
+    lines: list[str] = []
+
+    stream(["printf", "a\\nb\\n"], timeout_s=10, on_line=lines.append)
+
+    assert lines == ["a", "b"]
+
+
+def test_a_streamed_failure_carries_the_last_lines() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        stream(["sh", "-c", "echo one; echo two >&2; exit 5"], timeout_s=10, on_line=lambda _: None)
+
+    assert caught.value.facts == {"status": 5, "stderr": "one\ntwo"}
+
+
+def test_a_spawned_program_is_ended_with_its_children(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as output:
+        process = spawn([sys.executable, "-c", "import time; time.sleep(60)"], output=output)
+        end_group(process)
+
+        assert process.wait(10) == -9
