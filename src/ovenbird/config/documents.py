@@ -1,0 +1,245 @@
+"""YAML files that people write: read with line numbers, checked, refused in words.
+
+    file ──ruamel──▶ data with lines ──pydantic──▶ model, or one InvalidRequest that
+                                                   names each wrong place as FILE:LINE
+
+Both the manifest and the settings are read through :func:`read`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from ovenbird.domain.errors import InvalidRequest, NotFound
+
+Place = tuple[int | str, ...]
+"""Keys and indices from the top of a document to one value."""
+
+SHOWN_CHARS = 60  # of a wrong value
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A part of a document: unknown keys and wrong types are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+def read(path: Path, model: type[M], *, later: Mapping[str, str], missing: str) -> M:
+    """Read and check one document.
+
+    Args:
+        path: The file.
+        model: What it must look like.
+        later: Keys that are known but not built yet, dotted without indices, as
+            ``image.recipe.ansible`` → what to do instead.
+        missing: Hint for the reader when the file does not exist.
+
+    Raises:
+        NotFound: The file does not exist.
+        InvalidRequest: It is not YAML, or something in it is wrong; each place is named.
+    """
+    data = _parse(path, missing=missing)
+    try:
+        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+    except pydantic.ValidationError as error:
+        raise _refusal(path, data, _complaints(error, model, data, later)) from error
+
+
+def _parse(path: Path, *, missing: str) -> CommentedMap:
+    try:
+        data = YAML(typ="rt").load(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise NotFound(f"`{path}` does not exist", hint=missing) from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{path}: not text in UTF-8", hint="Save it as UTF-8") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = mark.line + 1 if mark else 1
+        problem = str(error.problem or "not YAML").strip()
+        raise InvalidRequest(
+            f"{path}:{line}: {problem}", hint="Check indentation, colons and quotes on that line"
+        ) from error
+    except YAMLError as error:
+        raise InvalidRequest(f"{path}: not YAML: {error}", hint="Check the file") from error
+    if not isinstance(data, CommentedMap):
+        raise InvalidRequest(f"{path}:1: must be a mapping of keys to values", hint=missing)
+    return data
+
+
+def _refusal(path: Path, data: CommentedMap, found: Sequence[tuple[Place, str]]) -> InvalidRequest:
+    placed = sorted({(_line(data, place), _dotted(place), text) for place, text in found})
+    lines = [f"{path}:{line}: `{dotted}`: {text}" for line, dotted, text in placed]
+    count = "" if len(lines) == 1 else f"{len(lines)} mistakes:\n"
+    return InvalidRequest(
+        count + "\n".join(lines),
+        hint="Correct the file and ask again",
+        file=str(path),
+        line=placed[0][0],
+        mistakes=len(lines),
+    )
+
+
+def _complaints(
+    error: pydantic.ValidationError, model: type[BaseModel], data: object, later: Mapping[str, str]
+) -> list[tuple[Place, str]]:
+    """Return place and words of each mistake; one that follows from another is left out."""
+    found: dict[Place, str] = {}
+    for detail in error.errors(include_url=False):
+        place, text = _complaint(detail, model, data, later)
+        found.setdefault(place, text)
+    return list(found.items())
+
+
+def _complaint(
+    detail: ErrorDetails, model: type[BaseModel], data: object, later: Mapping[str, str]
+) -> tuple[Place, str]:
+    place: Place = detail["loc"]
+    if (stray := _stray(place, model, data)) is not None:
+        return stray, _unknown(stray, model, later)
+    match detail["type"]:
+        case "extra_forbidden":
+            return place, _unknown(place, model, later)
+        case "missing":
+            return place, "is missing"
+        case "value_error":
+            return place, detail["msg"].removeprefix("Value error, ")
+        case _:
+            return place, f"{_plain(detail['msg'])}, not {_shown(detail['input'])}"
+
+
+def _stray(place: Place, model: type[BaseModel], data: object) -> Place | None:
+    """Return the key that was meant as one of the known ones though any name is allowed there.
+
+    Where people choose names beside fixed keys (environments beside ``health``), a
+    misspelt key looks like a name: it is taken for one only with a mapping of its own keys.
+    """
+    for depth, key in enumerate(place):
+        parent = _annotation(model, place[:depth])
+        extra = _extra(parent)
+        if extra is None or key in _keys(parent):
+            continue
+        value = _value(data, place[: depth + 1])
+        if not isinstance(value, Mapping) or not set(value) & set(_keys(extra)):
+            return place[: depth + 1]
+    return None
+
+
+def _unknown(place: Place, model: type[BaseModel], later: Mapping[str, str]) -> str:
+    words = [part for part in place if isinstance(part, str)]
+    dotted = ".".join(words)
+    if dotted in later or f"*.{words[-1]}" in later:
+        instead = later.get(dotted) or later[f"*.{words[-1]}"]
+        return f"`{words[-1]}` is known but not built yet; {instead}"
+    known = _keys(_annotation(model, place[:-1]))
+    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    if near:
+        return f"unknown key; did you mean `{near[0]}`?"
+    return "unknown key; known here: " + ", ".join(f"`{key}`" for key in known)
+
+
+def _plain(message: str) -> str:
+    return message.replace("Input should be", "must be").replace(
+        "String should match pattern", "must match"
+    )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return f"`{text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + '…'}`"
+
+
+def _dotted(place: Place) -> str:
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".") or "the file"
+
+
+def _value(data: object, place: Place) -> object:
+    for key in place:
+        try:
+            data = data[key]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _line(data: object, place: Place) -> int:
+    """Return the line of a place, or of the nearest thing around it that is there."""
+    line = 0
+    for key in place:
+        if isinstance(data, CommentedMap) and key in data:
+            line = data.lc.key(key)[0]
+        elif isinstance(data, CommentedSeq) and isinstance(key, int) and key < len(data):
+            line = data.lc.item(key)[0]
+        else:
+            break
+        data = data[key]
+    return int(line) + 1
+
+
+def _annotation(annotation: Any, place: Place) -> Any:
+    """Return the type that stands at a place."""
+    for key in place:
+        annotation = _step(annotation, key)
+    return annotation
+
+
+def _step(annotation: Any, key: int | str) -> Any:
+    if (model := _model(annotation)) is not None:
+        named = {(field.alias or name): field for name, field in model.model_fields.items()}
+        return named[str(key)].annotation if str(key) in named else _extra(model)
+    inner = [_container(part) for part in _alternatives(annotation)]
+    return next((part for part in inner if part is not None), None)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        yield from typing.get_args(annotation)
+    else:
+        yield annotation
+
+
+def _container(annotation: Any) -> Any:
+    """Return what a list, tuple or mapping holds, or None for other types."""
+    if typing.get_origin(annotation) is tuple:
+        return typing.get_args(annotation)[0]
+    return typing.get_args(annotation)[-1] if typing.get_args(annotation) else None
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    for part in _alternatives(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def _extra(annotation: Any) -> Any:
+    """Return the type of values under names that people choose, or None where none are."""
+    model = _model(annotation)
+    if model is None or model.model_config.get("extra") != "allow":
+        return None
+    hints = typing.get_type_hints(model)
+    return typing.get_args(hints["__pydantic_extra__"])[-1]
+
+
+def _keys(annotation: Any) -> list[str]:
+    model = _model(annotation)
+    if model is None:
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,149 @@
+"""The app's manifest, ``ovenbird.yaml``: read, checked, and turned into an ``AppSpec``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from ovenbird.config import manifest_schema as schema
+from ovenbird.config.documents import read
+from ovenbird.domain.apps import (
+    DEFAULT_ALARM,
+    AlarmSpec,
+    AllAtOnce,
+    AppSpec,
+    Canary,
+    EnvironmentSpec,
+    Health,
+    JudgePolicy,
+    Strategy,
+)
+from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.images import ImageSpec, ShellStep
+from ovenbird.domain.packages import Content, ContentKind, PackageFormat, PackageSpec, Service
+
+MANIFEST = "ovenbird.yaml"
+MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
+
+LATER = MappingProxyType(
+    {
+        "package.depends.rpm": "name `deb` only",
+        "image.recipe.ansible": "use `shell`",
+        "image.recipe.chef": "use `shell`",
+        "image.recipe.puppet": "use `shell`",
+        "image.max_age": "use `--fresh` to bake anew",
+        "*.baseline": "the canary is judged against the old server group",
+        "*.metrics": "use `max_error_rate_increase` and `max_slow_share_increase`",
+        "*.pass": "use `confidence`",
+        "*.marginal": "use `confidence`",
+    }
+)
+
+
+def load_manifest(path: Path) -> AppSpec:
+    """Read an app's manifest.
+
+    Args:
+        path: The file, or the directory that holds it.
+
+    Raises:
+        NotFound: It does not exist.
+        InvalidRequest: Something in it is wrong; each place is named with its line.
+    """
+    file = path / MANIFEST if path.is_dir() else path
+    return _app(read(file, schema.Manifest, later=LATER, missing=MISSING))
+
+
+def _app(raw: schema.Manifest) -> AppSpec:
+    deploy = raw.deploy
+    return AppSpec(
+        app=raw.app,
+        package=_package(raw),
+        image=ImageSpec(
+            base=raw.image.base,
+            recipe=tuple(ShellStep(lines=step.shell) for step in raw.image.recipe),
+        ),
+        port=deploy.port,
+        health=Health(**deploy.health.model_dump()),
+        environments=tuple(
+            _environment(name, environment) for name, environment in deploy.environments.items()
+        ),
+        path_patterns=deploy.path_patterns,
+        host_names=deploy.host_names,
+        rule_priority=deploy.rule_priority,
+        draining_s=deploy.draining_s,
+    )
+
+
+def _package(raw: schema.Manifest) -> PackageSpec:
+    package = raw.package
+    return PackageSpec(
+        name=package.name or raw.app.lower().replace("_", "-"),
+        maintainer=raw.maintainer,
+        description=raw.description,
+        homepage=raw.homepage,
+        license=raw.license,
+        formats=tuple(PackageFormat(name) for name in package.formats),
+        architecture=package.architecture,
+        build=package.build,
+        contents=tuple(_content(content) for content in package.contents),
+        depends={PackageFormat.DEB: package.depends.deb},
+        services=tuple(_service(name, service) for name, service in package.services.items()),
+        tag_prefix=package.tag_prefix,
+        timeout_s=package.timeout_s,
+    )
+
+
+def _content(raw: schema.ContentPart) -> Content:
+    kind = ContentKind(raw.kind) if raw.kind else ContentKind.FILE
+    if not raw.kind and raw.origin.endswith("/"):
+        kind = ContentKind.TREE
+    return Content(
+        origin=raw.origin.rstrip("/"),
+        destination=raw.destination.rstrip("/"),
+        kind=kind,
+        mode=None if raw.mode is None else int(raw.mode, base=8),
+        owner=raw.owner,
+        group=raw.group,
+    )
+
+
+def _service(name: str, raw: schema.ServicePart) -> Service:
+    return Service(
+        name=name,
+        command=raw.command,
+        user=raw.user,
+        restart=raw.restart,
+        config_reload=raw.config_reload,
+        environment=dict(raw.environment),
+    )
+
+
+def _environment(name: str, raw: schema.EnvironmentPart) -> EnvironmentSpec:
+    alarms = (DEFAULT_ALARM,) if raw.alarms is None else tuple(map(_alarm, raw.alarms))
+    return EnvironmentSpec(
+        name=name,
+        capacity=Capacity(**raw.capacity.model_dump()),
+        strategy=_strategy(raw.strategy),
+        judge=JudgePolicy(**raw.judge.model_dump()),
+        alarms=alarms,
+        approval=raw.approval == "required",
+        instance_type=raw.instance_type,
+        environment=_frozen(raw.environment),
+        rollback_window_s=raw.rollback_window_s,
+    )
+
+
+def _strategy(raw: schema.StrategyPart) -> Strategy:
+    if raw.canary is None:
+        return AllAtOnce()
+    return Canary(steps_percent=tuple(raw.canary.steps_percent), observe_s=raw.canary.observe_s)
+
+
+def _alarm(raw: schema.AlarmPart) -> AlarmSpec:
+    return AlarmSpec(**raw.model_dump())
+
+
+def _frozen(values: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(values)

@@ -1,0 +1,167 @@
+"""The operator's file, ``settings.yaml``: accounts, networks, repository, base images.
+
+It is found by ``--settings``, ``$OVENBIRD_SETTINGS``, ``STATE_HOME/settings.yaml`` and
+``STATE_HOME/sandbox/settings.yaml``, in this order; the state home is ``$OVENBIRD_HOME``
+or ``~/.local/state/ovenbird``. The sandbox writes the last one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ovenbird.config.documents import Strict, read
+from ovenbird.domain.errors import InvalidRequest, NotFound
+
+WORD = r"^[a-z][a-z0-9.]*$"  # goes into names of clusters and suites: no hyphens
+START = "Run `ovenbird sandbox up`, or write one and name it with `--settings`"
+
+
+def _absolute(path: Path) -> Path:
+    path = path.expanduser()
+    if not path.is_absolute():
+        raise ValueError(f"must be an absolute path (or begin with `~`), not `{path}`")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+
+
+class RepositorySettings(Strict):
+    """The package repository.
+
+    Args:
+        directory: Root of all formats; apt's is ``DIRECTORY/apt``.
+        signing_key: GPG home of the repository's key, made when it is missing.
+    """
+
+    name: Annotated[str, Field(pattern=WORD)] = "main"
+    channel: Annotated[str, Field(pattern=WORD)] = "candidate"
+    directory: AbsolutePath
+    signing_key: AbsolutePath
+
+
+class BaseImageSettings(Strict):
+    """Where a base image is found: by its image name in the bake environment's account."""
+
+    name: str
+
+
+class JudgeSettings(Strict):
+    """What holds for every judgement.
+
+    Args:
+        period_s: Period of the load balancer's metrics, seconds.
+    """
+
+    period_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class EnvironmentSettings(Strict):
+    """One environment: an account, a role in it, a network and a listener.
+
+    Args:
+        endpoint_url: Where its AWS answers; empty for AWS itself.
+        credentials_file: Shared credentials file; empty for the SDK's own order.
+        role_arn: Role to assume; empty to use the base credentials as they are.
+        listener_arn: Load balancer listener; empty for apps without one.
+        url: The address at which people reach the listener.
+    """
+
+    account_id: AccountId
+    region: str
+    endpoint_url: str | None = None
+    credentials_file: AbsolutePath | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+    vpc_id: str
+    subnet_ids: Annotated[tuple[str, ...], Field(min_length=1)]
+    security_group_ids: tuple[str, ...] = ()
+    listener_arn: str = ""
+    url: str | None = None
+
+
+class Settings(Strict):
+    """The whole file.
+
+    Args:
+        state_directory: Databases, work, outbox, cache and logs.
+        base_images: Name in manifests → image.
+        bake_environment: The environment whose account bakes and owns images.
+    """
+
+    state_directory: AbsolutePath
+    repository: RepositorySettings
+    base_images: Mapping[str, BaseImageSettings] = Field(default_factory=dict)
+    bake_environment: str
+    judge: JudgeSettings = JudgeSettings()
+    environments: Annotated[Mapping[str, EnvironmentSettings], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _bakes_somewhere(self) -> Settings:
+        if self.bake_environment not in self.environments:
+            known = ", ".join(f"`{name}`" for name in self.environments)
+            raise ValueError(
+                f"`bake_environment` is `{self.bake_environment}`, but the environments are {known}"
+            )
+        return self
+
+    def environment(self, name: str) -> EnvironmentSettings:
+        """Return one environment.
+
+        Raises:
+            NotFound: The settings have none of that name.
+        """
+        if name not in self.environments:
+            known = ", ".join(f"`{known}`" for known in self.environments)
+            raise NotFound(
+                f"No environment `{name}` in the settings", hint=f"There are {known}", name=name
+            )
+        return self.environments[name]
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the operator's file.
+
+    Raises:
+        NotFound: It does not exist.
+        InvalidRequest: Something in it is wrong; each place is named with its line.
+    """
+    return read(path, Settings, later=LATER, missing=START)
+
+
+LATER = {
+    "database_url": "the databases are SQLite files in `state_directory`",
+    "login": "there is no web face yet",
+    "notifications": "follow a release with `ovenbird release logs --follow`",
+}
+
+
+def state_home() -> Path:
+    """Return the directory of all state: ``$OVENBIRD_HOME``, or the user's state directory."""
+    if home := os.environ.get("OVENBIRD_HOME"):
+        return Path(home).absolute()
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ovenbird"
+
+
+def find_settings(explicit: Path | None = None) -> Path:
+    """Return the settings file that the command line means.
+
+    Raises:
+        InvalidRequest: There is none at any of the known places.
+    """
+    if explicit is not None:
+        return explicit.absolute()
+    if named := os.environ.get("OVENBIRD_SETTINGS"):
+        return Path(named).absolute()
+    places = [state_home() / "settings.yaml", state_home() / "sandbox" / "settings.yaml"]
+    for place in places:
+        if place.exists():
+            return place
+    looked = " or ".join(f"`{place}`" for place in places)
+    raise InvalidRequest(f"No settings: neither {looked} exists", hint=START)
