@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
+
+from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.packages import Package
 
 Progress = Callable[[str], None]
 """Takes one sentence about what is happening now, for a person who waits."""
@@ -19,3 +22,9 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
     def sleep(self, seconds: float) -> None: ...
+
+
+class Repository(Protocol):
+    """A signed package repository; publishing twice is publishing once."""
+
+    def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState: ...

@@ -1,0 +1,147 @@
+"""From a checkout to packages.
+
+checkout -> build (unprivileged, minimal environment, streamed, logged) -> nfpm -> digest
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ovenbird.domain.apps import AppSpec
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.packages import Package, PackageFormat, PackageSpec
+from ovenbird.domain.ports import Progress
+from ovenbird.domain.sources import Source
+from ovenbird.packaging import nfpm
+from ovenbird.packaging.versions import version_of
+from ovenbird.system.commands import run, stream
+
+NOBODY = 65534  # Source: Debian's base-passwd, users `nobody` and group `nogroup`
+TAIL_LINES = 15
+
+
+def build(
+    source: Source, spec: AppSpec, *, checkout: Path, outbox: Path, progress: Progress
+) -> tuple[Package, ...]:
+    """Build the app and package it.
+
+    Args:
+        source: The commit that *checkout* holds.
+        spec: The app's manifest.
+        checkout: A clean tree of the commit; builds happen in it, and it is spent afterwards.
+        outbox: Directory that receives the packages and the build's log.
+        progress: Told what happens, line by line.
+
+    Raises:
+        CommandFailed: The build or the packaging failed; carries the last lines.
+        InvalidRequest: Contents are missing, or the version is not one.
+    """
+    outbox.mkdir(parents=True, exist_ok=True)
+    version = version_of(checkout, spec.package)
+    _build(spec.package, source, checkout, log=outbox / "build.log", progress=progress)
+    packages = []
+    for format_ in spec.package.formats:
+        progress(f"Packaging `{spec.package.name}` {version} as {format_.value}")
+        packages.append(_package(spec, source, version, format_, checkout, outbox))
+    return tuple(packages)
+
+
+def _build(
+    spec: PackageSpec, source: Source, checkout: Path, *, log: Path, progress: Progress
+) -> None:
+    if not spec.build:
+        return
+    progress(f"Building with `{spec.build}`")
+    with log.open("w") as file:
+
+        def keep(line: str) -> None:
+            file.write(f"{line}\n")
+            file.flush()
+            progress(line)
+
+        try:
+            stream(
+                _as_nobody(["sh", "-e", "-c", spec.build], checkout),
+                timeout_s=spec.timeout_s,
+                on_line=keep,
+                cwd=checkout,
+                env=_environment(source, checkout),
+            )
+        except CommandFailed as error:
+            tail = "\n".join(str(error.facts.get("stderr", "")).splitlines()[-TAIL_LINES:])
+            raise CommandFailed(
+                f"The build of `{spec.name}` failed: {error}",
+                hint=f"Repeat `{spec.build}` in a clone at {source.short_commit}; log: {log}",
+                stderr=tail,
+            ) from error
+
+
+def _environment(source: Source, checkout: Path) -> dict[str, str]:
+    return {
+        "HOME": str(checkout),
+        "SOURCE_DATE_EPOCH": str(source.committed_at_epoch_s),
+        "TZ": "UTC",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _as_nobody(argv: list[str], checkout: Path) -> list[str]:
+    """Give the checkout to nobody and run as nobody; builds never run as root."""
+    if os.geteuid() != 0:
+        return argv
+    run(["chown", "-R", f"{NOBODY}:{NOBODY}", checkout], timeout_s=60)
+    ids = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    return ["setpriv", *ids, "--", *argv]
+
+
+def _package(
+    spec: AppSpec,
+    source: Source,
+    version: str,
+    format_: PackageFormat,
+    checkout: Path,
+    outbox: Path,
+) -> Package:
+    package = spec.package
+    name = f"{package.name}_{version}_{package.architecture}.{format_.value}"
+    target = outbox / name
+    with _staging(outbox / f"{name}.staging") as staging:
+        nfpm.package(
+            package,
+            version=version,
+            checkout=checkout,
+            staging=staging,
+            epoch_s=source.committed_at_epoch_s,
+            target=target,
+        )
+    data = target.read_bytes()
+    return Package(
+        name=package.name,
+        version=version,
+        architecture=package.architecture,
+        format=format_,
+        path=str(target),
+        digest_sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        app=spec.app,
+        commit=source.commit,
+    )
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        path.with_suffix(".nfpm.yaml").unlink(missing_ok=True)
