@@ -1,0 +1,93 @@
+"""The door for AWS's errors: whatever botocore raises becomes one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProfileNotFound,
+)
+
+from ovenbird.domain.errors import (
+    CapacityShortage,
+    CloudError,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    OvenbirdError,
+    Throttled,
+)
+
+# Source: EC2, ELBv2, Auto Scaling and EBS API references, "Error codes".
+_KINDS: dict[str, type[OvenbirdError]] = {
+    "RequestLimitExceeded": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
+    "RequestThrottledException": Throttled,
+    "TooManyRequestsException": Throttled,
+    "ServiceUnavailable": Throttled,
+    "InternalServerException": Throttled,
+    "InsufficientInstanceCapacity": CapacityShortage,
+    "InvalidAMIID.NotFound": NotFound,
+    "InvalidAMIID.Unavailable": NotFound,
+    "InvalidSnapshot.NotFound": NotFound,
+    "ResourceNotFoundException": NotFound,
+    "TargetGroupNotFound": NotFound,
+    "RuleNotFound": NotFound,
+    "ListenerNotFound": NotFound,
+    "InvalidLaunchTemplateName.NotFoundException": NotFound,
+    "InvalidLaunchTemplateId.NotFound": NotFound,
+    "InvalidAMIName.Duplicate": Conflict,
+    "InvalidLaunchTemplateName.AlreadyExistsException": Conflict,
+    "AlreadyExists": Conflict,
+    "DuplicateTargetGroupName": Conflict,
+    "PriorityInUse": Conflict,
+    "ResourceInUse": Conflict,
+    "ScalingActivityInProgress": Conflict,
+    "InvalidParameterValue": InvalidRequest,
+}
+_HINTS = {
+    "AccessDenied": "Does the role exist, and does its trust policy name this account?",
+    "InvalidClientTokenId": "Look at the credentials file and the profile in the settings",
+    "ExpiredToken": "Log in again",
+}
+
+
+@contextmanager
+def cloud_errors(doing: str) -> Iterator[None]:
+    """Translate whatever botocore raises inside the block.
+
+    Args:
+        doing: What the block does, as in "registering image `hello-1.2`".
+    """
+    try:
+        yield
+    except ClientError as error:
+        detail = error.response.get("Error", {})
+        code = str(detail.get("Code", "Unknown"))
+        words = str(detail.get("Message") or error)
+        kind = _KINDS.get(code, CloudError)
+        raise kind(
+            f"AWS refused {doing}: {code}: {words}", hint=_HINTS.get(code, ""), code=code
+        ) from error
+    except (EndpointConnectionError, ConnectTimeoutError) as error:
+        raise CloudError(
+            f"{_capital(doing)} failed: {error}",
+            hint="Is the sandbox running? `ovenbird sandbox up` starts it",
+        ) from error
+    except (NoCredentialsError, ProfileNotFound) as error:
+        raise CloudError(
+            f"{_capital(doing)} failed: {error}", hint="Set up credentials or the settings' profile"
+        ) from error
+    except BotoCoreError as error:
+        raise CloudError(f"{_capital(doing)} failed: {error}") from error
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,148 @@
+"""Images in EC2: found, registered with tags in the same call, shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ovenbird.aws.clients import Account
+from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.tags import from_aws, to_aws
+from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, Image, ImageId, SnapshotId
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
+
+
+class Ec2Images:
+    """The :class:`ovenbird.domain.ports.Images` that asks EC2.
+
+    Permissions: ec2:DescribeImages, ec2:RegisterImage, ec2:CreateTags,
+    ec2:ModifyImageAttribute, ec2:ModifySnapshotAttribute.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._ec2 = account.ec2
+
+    def get(self, image_id: ImageId) -> Image:
+        """Return one image by id.
+
+        Raises:
+            NotFound: There is none, or this account may not see it.
+        """
+        with cloud_errors(f"describing image `{image_id}`"):
+            found = self._ec2.describe_images(ImageIds=[image_id])["Images"]
+        if not found:
+            raise NotFound(f"No image `{image_id}`", hint="Is it shared with this account?")
+        return _image(found[0])
+
+    def find_by_name(self, name: str) -> Image | None:
+        """Return the newest image of that name that this account can see."""
+        return self._newest([{"Name": "name", "Values": [name]}], f"looking for image `{name}`")
+
+    def find_baked(self, bake_key: str) -> Image | None:
+        """Return the newest available image that a bake with this key made, if any."""
+        wanted: list[FilterTypeDef] = [
+            {"Name": f"tag:{BAKE_KEY_TAG}", "Values": [bake_key]},
+            {"Name": "state", "Values": ["available"]},
+        ]
+        return self._newest(wanted, f"looking for bake `{bake_key}`")
+
+    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+        """Return the images that bakes made, newest first.
+
+        Args:
+            app: Only of this app.
+        """
+        tag: FilterTypeDef = (
+            {"Name": f"tag:{APP_TAG}", "Values": [app]}
+            if app
+            else {"Name": "tag-key", "Values": [BAKE_KEY_TAG]}
+        )
+        images = (_image(raw) for raw in self._described([tag], "listing images"))
+        return tuple(sorted(images, key=lambda image: image.created_at, reverse=True))
+
+    def register(
+        self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
+    ) -> Image:
+        """Make a snapshot bootable under *name*, with everything of *base*, tagged at once.
+
+        Returns when the image is available; EC2 may not know a new id for seconds.
+        """
+        boot = {"BootMode": base.boot_mode} if base.boot_mode else {}
+        with cloud_errors(f"registering image `{name}`"):
+            answer = self._ec2.register_image(
+                Name=name,
+                Architecture=base.architecture,  # type: ignore[arg-type]
+                VirtualizationType="hvm",
+                EnaSupport=base.ena,
+                ImdsSupport="v2.0",
+                RootDeviceName=base.root_device_name,
+                BlockDeviceMappings=[
+                    {
+                        "DeviceName": base.root_device_name,
+                        "Ebs": {"SnapshotId": snapshot_id, "DeleteOnTermination": True},
+                    }
+                ],
+                TagSpecifications=[{"ResourceType": "image", "Tags": to_aws(tags)}],
+                **boot,  # type: ignore[arg-type]
+            )
+            image_id = ImageId(answer["ImageId"])
+            waiter = self._ec2.get_waiter("image_available")
+            waiter.wait(ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
+        return self.get(image_id)
+
+    def share(self, image: Image, *, account_id: str) -> None:
+        """Let another account launch the image and read its snapshot; safe to repeat."""
+        with cloud_errors(f"sharing image `{image.image_id}` with `{account_id}`"):
+            # The snapshot first: who may launch the image must be able to use it at once.
+            self._ec2.modify_snapshot_attribute(
+                SnapshotId=image.root_snapshot_id,
+                Attribute="createVolumePermission",
+                OperationType="add",
+                UserIds=[account_id],
+            )
+            self._ec2.modify_image_attribute(
+                ImageId=image.image_id, LaunchPermission={"Add": [{"UserId": account_id}]}
+            )
+
+    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
+        """Write this account's own tags on an image that it can see."""
+        with cloud_errors(f"tagging image `{image_id}`"):
+            self._ec2.create_tags(Resources=[image_id], Tags=to_aws(tags))
+
+    def _newest(self, filters: list[FilterTypeDef], doing: str) -> Image | None:
+        images = [_image(raw) for raw in self._described(filters, doing)]
+        return max(images, key=lambda image: image.created_at, default=None)
+
+    def _described(self, filters: list[FilterTypeDef], doing: str) -> list[ImageTypeDef]:
+        with cloud_errors(doing):
+            pages = self._ec2.get_paginator("describe_images").paginate(Filters=filters)
+            return [image for page in pages for image in page["Images"]]
+
+
+def _image(raw: ImageTypeDef) -> Image:
+    """Read the part of ``describe_images`` that we use."""
+    root = raw.get("RootDeviceName", "")
+    for mapping in raw.get("BlockDeviceMappings", []):
+        ebs = mapping.get("Ebs", {})
+        if mapping.get("DeviceName") == root and "SnapshotId" in ebs:
+            return Image(
+                image_id=ImageId(raw["ImageId"]),
+                name=raw.get("Name", ""),
+                owner_id=raw.get("OwnerId", ""),
+                root_snapshot_id=SnapshotId(ebs["SnapshotId"]),
+                root_device_name=root,
+                architecture=raw.get("Architecture", ""),
+                boot_mode=raw.get("BootMode", ""),
+                ena=bool(raw.get("EnaSupport", False)),
+                imds_v2=raw.get("ImdsSupport") == "v2.0",
+                size_gib=int(ebs.get("VolumeSize", 0)),
+                created_at=datetime.fromisoformat(raw["CreationDate"]),
+                state=str(raw.get("State", "")),
+                tags=from_aws(raw.get("Tags", [])),  # type: ignore[arg-type]
+            )
+    raise CloudError(f"Image `{raw['ImageId']}` has no EBS root device")
