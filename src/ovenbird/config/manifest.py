@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from ovenbird.config import manifest_schema as schema
@@ -99,9 +99,12 @@ def _content(raw: schema.ContentPart) -> Content:
     kind = ContentKind(raw.kind) if raw.kind else ContentKind.FILE
     if not raw.kind and raw.origin.endswith("/"):
         kind = ContentKind.TREE
+    destination = raw.destination.rstrip("/")
+    if raw.destination.endswith("/") and kind in {ContentKind.FILE, ContentKind.CONFIG}:
+        destination = f"{destination}/{PurePosixPath(raw.origin).name}"
     return Content(
         origin=raw.origin.rstrip("/"),
-        destination=raw.destination.rstrip("/"),
+        destination=destination,
         kind=kind,
         mode=None if raw.mode is None else int(raw.mode, base=8),
         owner=raw.owner,

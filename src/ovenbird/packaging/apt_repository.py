@@ -186,8 +186,11 @@ def _release(files: dict[str, bytes], *, suite: str, name: str, at: datetime) ->
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Write a file in one step: a process that is killed leaves none or all of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def _sha256(data: bytes) -> str:

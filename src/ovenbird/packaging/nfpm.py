@@ -87,6 +87,7 @@ def configuration(
         "description": spec.description or spec.name,
         "homepage": spec.homepage,
         "license": spec.license,
+        "disable_globbing": True,  # names are taken as they are
         "contents": contents,
         "scripts": _scripts(spec, staging),
         "overrides": relations,

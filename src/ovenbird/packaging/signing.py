@@ -5,6 +5,8 @@ Source: gpg(1), `--quick-generate-key`, `--clear-sign`, `--detach-sign`; apt-sec
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ovenbird.system.commands import run
@@ -28,19 +30,19 @@ class SigningKey:
     def ensure(self) -> Path:
         """Make the key unless it is there; return the path of its public half (binary)."""
         public = self._home / "public.gpg"
-        with file_lock(self._home.with_suffix(".lock")):
+        with self._agent():
             if not public.exists():
-                self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._home.chmod(0o700)
-                if not self._gpg("--list-secret-keys", "--with-colons").strip():
-                    self._gpg(
-                        "--passphrase", "", "--quick-generate-key", USER_ID, "ed25519", "sign", "0"
-                    )
-                part = public.with_suffix(".part")
-                self._gpg("--yes", "--output", str(part), "--export")
-                part.replace(public)
-        self._forget_agent()
+                self._make(public)
         return public
+
+    def _make(self, public: Path) -> None:
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._home.chmod(0o700)
+        if not self._gpg("--list-secret-keys", "--with-colons").strip():
+            self._gpg("--passphrase", "", "--quick-generate-key", USER_ID, "ed25519", "sign", "0")
+        part = public.with_suffix(".part")
+        self._gpg("--yes", "--output", str(part), "--export")
+        part.replace(public)
 
     def clear_sign(self, path: Path, target: Path) -> None:
         """Write *path* with its signature around it to *target* (``InRelease``)."""
@@ -51,15 +53,20 @@ class SigningKey:
         self._sign("--detach-sign", path, target)
 
     def _sign(self, how: str, path: Path, target: Path) -> None:
-        self._gpg(
-            "--yes", "--armor", "--digest-algo", DIGEST, "--output", str(target), how, str(path)
-        )
-        self._forget_agent()
+        words = ["--yes", "--armor", "--digest-algo", DIGEST, "--output", str(target)]
+        with self._agent():
+            self._gpg(*words, how, str(path))
 
     def _gpg(self, *words: str) -> str:
         head = ["gpg", "--homedir", str(self._home), "--batch", "--no-tty"]
         return run([*head, "--pinentry-mode", "loopback", *words], timeout_s=TIMEOUT_S)
 
-    def _forget_agent(self) -> None:
-        # gpg starts an agent that would outlive us.
-        run(["gpgconf", "--homedir", self._home, "--kill", "all"], timeout_s=TIMEOUT_S)
+    @contextmanager
+    def _agent(self) -> Iterator[None]:
+        """Hold the key alone, and end the agent that gpg starts and that would outlive us."""
+        with file_lock(self._home.with_name(f"{self._home.name}.lock")):
+            try:
+                yield
+            finally:
+                if self._home.exists():
+                    run(["gpgconf", "--homedir", self._home, "--kill", "all"], timeout_s=TIMEOUT_S)

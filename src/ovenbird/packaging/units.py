@@ -5,8 +5,6 @@ Source: systemd.service(5), systemd.exec(5).
 
 from __future__ import annotations
 
-import shlex
-
 from ovenbird.domain.packages import PackageSpec, Service
 
 ENVIRONMENT_FILE = "/etc/ovenbird/environment"  # written by user data before the service starts
@@ -44,7 +42,7 @@ def unit(spec: PackageSpec, service: Service) -> str:
         f"ExecStart={service.command}",
         *([f"ExecReload=/bin/kill -{reload} $MAINPID"] if reload else []),
         f"EnvironmentFile=-{ENVIRONMENT_FILE}",
-        *(f"Environment={shlex.quote(f'{k}={v}')}" for k, v in service.environment.items()),
+        *(f"Environment={_quoted(f'{k}={v}')}" for k, v in service.environment.items()),
         f"Restart={service.restart}",
         "RestartSec=1",
         f"StateDirectory={spec.name}",
@@ -62,3 +60,9 @@ def unit(spec: PackageSpec, service: Service) -> str:
         "WantedBy=multi-user.target",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Quote as systemd.syntax(7) says; a percent sign would begin a specifier."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + escaped.replace("\n", "\\n") + '"'

@@ -22,6 +22,7 @@ from ovenbird.packaging.versions import version_of
 from ovenbird.system.commands import run, stream
 
 NOBODY = 65534  # Source: Debian's base-passwd, users `nobody` and group `nogroup`
+PLACE = "/mnt"  # where a build that root asks for sees its checkout; every system has it
 TAIL_LINES = 15
 
 
@@ -66,24 +67,33 @@ def _build(
 
         try:
             stream(
-                _as_nobody(["sh", "-e", "-c", spec.build], checkout),
+                _confined(["sh", "-e", "-c", spec.build], checkout),
                 timeout_s=spec.timeout_s,
                 on_line=keep,
                 cwd=checkout,
-                env=_environment(source, checkout),
+                env=_environment(source, PLACE if _is_root() else str(checkout)),
             )
         except CommandFailed as error:
             tail = "\n".join(str(error.facts.get("stderr", "")).splitlines()[-TAIL_LINES:])
             raise CommandFailed(
-                f"The build of `{spec.name}` failed: {error}",
-                hint=f"Repeat `{spec.build}` in a clone at {source.short_commit}; log: {log}",
+                f"The build of `{spec.name}` failed: {_why(error, spec)}",
+                hint=f"Read `{log}`, or run `{spec.build}` in a clone at {source.short_commit}",
+                log=str(log),
                 stderr=tail,
             ) from error
 
 
-def _environment(source: Source, checkout: Path) -> dict[str, str]:
+def _why(error: CommandFailed, spec: PackageSpec) -> str:
+    if "status" in error.facts:
+        return f"`{spec.build}` exited with status {error.facts['status']}"
+    return (
+        f"`{spec.build}` ran past {spec.timeout_s:g} s" if "ran past" in str(error) else str(error)
+    )
+
+
+def _environment(source: Source, home: str) -> dict[str, str]:
     return {
-        "HOME": str(checkout),
+        "HOME": home,
         "SOURCE_DATE_EPOCH": str(source.committed_at_epoch_s),
         "TZ": "UTC",
         "GIT_CONFIG_COUNT": "1",
@@ -93,13 +103,28 @@ def _environment(source: Source, checkout: Path) -> dict[str, str]:
     }
 
 
-def _as_nobody(argv: list[str], checkout: Path) -> list[str]:
-    """Give the checkout to nobody and run as nobody; builds never run as root."""
-    if os.geteuid() != 0:
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _confined(argv: list[str], checkout: Path) -> list[str]:
+    """Give the checkout to nobody and run as nobody; builds never run as root.
+
+    The checkout may lie in a directory that nobody cannot enter, as below /root: in a mount
+    namespace of its own the build sees it at one and the same place. The namespace of
+    processes ends what a build leaves running.
+
+    Source: unshare(1), setpriv(1).
+    """
+    if not _is_root():
         return argv
-    run(["chown", "-R", f"{NOBODY}:{NOBODY}", checkout], timeout_s=60)
+    run(["chown", "--recursive", "--no-dereference", f"{NOBODY}:{NOBODY}", checkout], timeout_s=60)
     ids = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
-    return ["setpriv", *ids, "--", *argv]
+    inside = f'umask 022; mount --bind "$0" {PLACE}; cd {PLACE}; exec setpriv "$@"'
+    return [
+        "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+        "sh", "-e", "-c", inside, str(checkout), *ids, "--", *argv,
+    ]  # fmt: skip
 
 
 def _package(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed, NotFound
@@ -10,7 +12,8 @@ from ovenbird.domain.sources import Source
 from ovenbird.system.commands import run
 
 TIMEOUT_S = 300.0
-# Never ask for a password, read no one's configuration, trust the directory that was named.
+HEAD_REF = "refs/ovenbird/HEAD"  # where a mirror keeps what the remote's HEAD is
+# Never ask for a password, and read no one's configuration.
 ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -36,10 +39,9 @@ def resolve(url: str, ref: str, *, mirror: Path, directory: str = "") -> Source:
         NotFound: The remote cannot be read, or has no such ref.
     """
     _update_mirror(url, mirror)
-    for candidate in (f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
-        commit = _git(
-            mirror, "rev-parse", "--verify", "--quiet", f"{candidate}^{{commit}}", missing_ok=True
-        )
+    names = [HEAD_REF] if ref == "HEAD" else [f"refs/tags/{ref}", f"refs/heads/{ref}", ref]
+    for name in names:
+        commit = _commit(mirror, name)
         if _COMMIT.fullmatch(commit):
             stamp = _git(mirror, "show", "--no-patch", "--format=%ct", commit)
             return Source(
@@ -62,7 +64,7 @@ def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
     Args:
         source: The commit.
         mirror: As given to :func:`resolve`; fetched again when it does not have the commit.
-        into: A directory that does not exist yet.
+        into: Directory for the tree; what an interrupted run left in it is removed.
 
     Raises:
         NotFound: The remote or the commit is gone, or the app's directory is not in it.
@@ -71,9 +73,10 @@ def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
         _update_mirror(source.url, mirror)
     if not _has(mirror, source.commit):
         raise NotFound(f"`{source.url}` has no commit `{source.commit}`", commit=source.commit)
+    shutil.rmtree(into, ignore_errors=True)
     into.parent.mkdir(parents=True, exist_ok=True)
-    clone = ["git", "clone", "--quiet", "--no-checkout", "--no-hardlinks"]
-    run([*clone, mirror, into], timeout_s=TIMEOUT_S, env=ENVIRONMENT)
+    clone = ["git", "clone", "--quiet", "--no-checkout", "--no-hardlinks", "--"]
+    run([*clone, mirror, into], timeout_s=TIMEOUT_S, env=_environment())
     _git(into, "checkout", "--quiet", "--detach", source.commit)
     app = into / source.directory
     if not app.is_dir():
@@ -83,20 +86,37 @@ def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
 
 def _update_mirror(url: str, mirror: Path) -> None:
     try:
-        if (mirror / "HEAD").exists():
-            _git(mirror, "fetch", "--quiet", "--prune", "--force", url, *_ALL_REFS)
-            return
-        mirror.parent.mkdir(parents=True, exist_ok=True)
-        clone = ["git", "clone", "--quiet", "--mirror"]
-        run([*clone, url, mirror], timeout_s=TIMEOUT_S, env=ENVIRONMENT)
+        mirror.mkdir(parents=True, exist_ok=True)
+        _git(mirror, "init", "--quiet", "--bare")  # harmless when it is one already
+        _git(mirror, "fetch", "--quiet", "--prune", "--force", "--", url, *_ALL_REFS)
     except CommandFailed as error:
-        raise NotFound(
-            f"`{url}` cannot be read: {str(error.facts.get('stderr', error)).strip()}",
-            hint="Give a git URL or a directory that is a git repository",
-        ) from error
+        raise _unreadable(url, str(error.facts.get("stderr", error))) from error
 
 
-_ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+def _unreadable(url: str, said: str) -> NotFound:
+    """Say why a remote cannot be read, in git's first words."""
+    hint = "Give a git URL or a directory that is a git repository"
+    if "dubious ownership" in said:
+        hint = "It belongs to another user: give a clone of your own"
+    if "find remote ref HEAD" in said:
+        hint = "It has no commit yet: commit something"
+    words = said.strip().splitlines() or ["git said nothing"]
+    return NotFound(f"`{url}` cannot be read: {words[0].removeprefix('fatal: ')}", hint=hint)
+
+
+_ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{HEAD_REF}")
+
+
+def _environment() -> dict[str, str]:
+    # With this git lets root, by sudo, read what belongs to the person who called sudo.
+    person = {"SUDO_UID": os.environ["SUDO_UID"]} if "SUDO_UID" in os.environ else {}
+    return ENVIRONMENT | person
+
+
+def _commit(mirror: Path, name: str) -> str:
+    """Return the commit that a name means, or something that is none."""
+    asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    return _git(mirror, *asked, missing_ok=True).removeprefix("--end-of-options").strip()
 
 
 def _has(mirror: Path, commit: str) -> bool:
@@ -108,4 +128,4 @@ def _has(mirror: Path, commit: str) -> bool:
 
 def _git(where: Path, *words: str, missing_ok: bool = False) -> str:
     ok = frozenset({0, 1, 128}) if missing_ok else frozenset({0})  # 1, 128: there is none
-    return run(["git", "-C", where, *words], timeout_s=TIMEOUT_S, env=ENVIRONMENT, ok=ok).strip()
+    return run(["git", "-C", where, *words], timeout_s=TIMEOUT_S, env=_environment(), ok=ok).strip()
