@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovenbird.config.manifest import load_manifest
+from ovenbird.domain.apps import DEFAULT_ALARM, AllAtOnce, AppSpec, Canary
+from ovenbird.domain.errors import InvalidRequest, NotFound
+from ovenbird.domain.packages import ContentKind, PackageFormat
+
+ROOT = Path(__file__).resolve().parents[3]
+MANIFEST = """\
+app: hello
+maintainer: Hello Team <hello@example.com>
+package:
+  formats: [deb]
+  build: make dist
+  contents:
+    - {from: dist/, to: /opt/hello}
+    - {from: conf/hello.toml, to: /etc/hello/, kind: config, mode: '0640'}
+  depends: {deb: [python3, nginx]}
+  services:
+    web: {command: /opt/hello/bin/hello, user: hello, config_reload: SIGHUP}
+image:
+  base: debian-12
+  recipe:
+    - shell: [apt-get install -y nginx]
+deploy:
+  port: 80
+  health: {path: /healthz, interval_s: 5}
+  dev: {capacity: {min: 1, desired: 1, max: 2}, strategy: all_at_once}
+  prod:
+    capacity: {min: 2, desired: 3, max: 6}
+    strategy: {canary: {steps_percent: [5, 25, 50], observe_s: 300}}
+    alarms: []
+    approval: required
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Path:
+    path = tmp_path / "ovenbird.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+def refusal(path: Path, old: str, new: str) -> InvalidRequest:
+    assert old in MANIFEST
+    path.write_text(MANIFEST.replace(old, new))
+    with pytest.raises(InvalidRequest) as caught:
+        load_manifest(path)
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_manifest_becomes_an_app(write: Path) -> None:
+    app = load_manifest(write)
+
+    assert (app.app, app.port, app.image.base) == ("hello", 80, "debian-12")
+    assert app.package.depends == {PackageFormat.DEB: ("python3", "nginx")}
+    assert [environment.name for environment in app.environments] == ["dev", "prod"]
+    dev, prod = app.environments
+    assert (dev.strategy, dev.approval, dev.alarms) == (AllAtOnce(), False, (DEFAULT_ALARM,))
+    assert prod.strategy == Canary(steps_percent=(5, 25, 50), observe_s=300.0)
+    assert (prod.approval, prod.alarms, prod.capacity.desired) == (True, (), 3)
+
+
+def test_a_slash_at_the_end_means_a_tree_or_a_file_in_a_directory(write: Path) -> None:
+    tree, config = load_manifest(write).package.contents
+
+    assert (tree.origin, tree.destination, tree.kind) == ("dist", "/opt/hello", ContentKind.TREE)
+    assert (config.destination, config.mode) == ("/etc/hello/hello.toml", 0o640)
+
+
+def test_a_directory_stands_for_the_manifest_in_it(write: Path) -> None:
+    assert load_manifest(write.parent) == load_manifest(write)
+
+
+def test_the_example_is_a_good_manifest() -> None:
+    example = load_manifest(ROOT / "examples/hello")
+
+    assert isinstance(example, AppSpec)
+    assert not any(environment.approval for environment in example.environments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("build:", "biuld:", 5, "`package.biuld`: unknown key; did you mean `build`?"),
+        ("  health:", "  helth:", 18, "`deploy.helth`: unknown key; did you mean `health`?"),
+        ("observe_s", "observe", 22, "did you mean `observe_s`?"),
+        ("  port: 80", '  port: "80"', 17, '`deploy.port`: must be a valid integer, not `"80"`'),
+        ("  port: 80", "  prt: 80", 17, "`deploy.prt`: unknown key; did you mean `port`?"),
+        ("desired: 3", "desired: 9", 21, "must be `min` <= `desired` <= `max`"),
+        ("[5, 25, 50]", "[25, 5]", 22, "must rise, each between 1 and 99"),
+        ("[deb]", "[deb, rpm]", 4, "`rpm` is known but not built yet"),
+        ("[deb]", "[exe]", 4, "`exe` is not a package format"),
+        ("shell: [apt-get install -y nginx]", "ansible: x.yml", 15, "known but not built yet"),
+        ("observe_s: 300", "baseline: true", 22, "`baseline` is known but not built yet"),
+        ("app: hello", "app: hello-web", 1, "is not an app's name"),
+        ("dist/,", "../dist/,", 7, "`from` must stay inside the checkout"),
+        ("'0640'", "0640", 8, "must be a valid string, not `640`"),
+        ("user: hello", "user: Hello", 11, "is not a user's name"),
+        ("/opt/hello/bin/hello", "bin/hello", 11, "must begin with an absolute path"),
+        ("strategy: all_at_once", "strategy: rolling", 19, "is not a strategy"),
+        ("approval: required", "approval: true", 24, "`deploy.prod.approval`: must be"),
+        ("interval_s: 5", "interval_s: 1", 18, "greater than or equal to 5, not `1`"),
+        ("  base: debian-12\n", "", 12, "`image.base`: is missing"),
+        ("app: hello", "app: hello\napp: x", 2, 'duplicate key "app"'),
+        ("app: hello", "app: [hello", 2, "expected"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(
+    write: Path, old: str, new: str, line: int, words: str
+) -> None:
+    error = refusal(write, old, new)
+
+    assert f"{write}:{line}: " in str(error)
+    assert words in str(error)
+
+
+def test_all_mistakes_are_told_at_once(write: Path) -> None:
+    error = refusal(write, "app: hello\nmaintainer:", "ap: hello\nmaintainr:")
+
+    assert str(error).startswith("4 mistakes:\n")
+    assert error.facts["mistakes"] == 4
+
+
+def test_a_manifest_that_is_missing_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "hello\n", "\x00", "a: b: c\n"])
+def test_what_is_no_manifest_at_all_is_refused(write: Path, text: str) -> None:
+    write.write_text(text)
+
+    with pytest.raises(InvalidRequest):
+        load_manifest(write)
+
+
+@given(key=st.text(string.ascii_lowercase, min_size=1, max_size=12))
+def test_no_unknown_key_is_ever_ignored(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(MANIFEST + f"x{key}: 1\n")
+
+    with pytest.raises(InvalidRequest, match=f"`x{key}`: unknown key"):
+        load_manifest(path)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ovenbird.config.settings import find_settings, load_settings
+from ovenbird.domain.errors import InvalidRequest, NotFound
+
+SETTINGS = """\
+state_directory: /var/lib/ovenbird
+repository: {name: main, channel: candidate, directory: /srv/repository, signing_key: /srv/keys}
+base_images: {debian-12: {name: debian-12-amd64-1234}}
+bake_environment: dev
+judge: {period_s: 1}
+environments:
+  dev:
+    account_id: "111111111111"
+    region: eu-west-1
+    endpoint_url: "http://127.0.0.1:4599"
+    credentials_file: /srv/credentials
+    profile: ovenbird-sandbox
+    role_arn: null
+    vpc_id: vpc-1
+    subnet_ids: [subnet-1, subnet-2]
+    security_group_ids: [sg-1]
+    listener_arn: "arn:aws:elasticloadbalancing:eu-west-1:111111111111:listener/app/a/b/c"
+    url: "http://127.0.0.2"
+  prod: {account_id: "222222222222", region: eu-west-1, vpc_id: vpc-2, subnet_ids: [subnet-3]}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(SETTINGS)
+    return path
+
+
+def test_settings_are_read(path: Path) -> None:
+    settings = load_settings(path)
+
+    assert settings.state_directory == Path("/var/lib/ovenbird")
+    assert settings.base_images["debian-12"].name == "debian-12-amd64-1234"
+    assert settings.judge.period_s == 1
+    assert list(settings.environments) == ["dev", "prod"]
+    assert settings.environment("dev").subnet_ids == ("subnet-1", "subnet-2")
+    assert settings.environment("prod").endpoint_url is None
+
+
+def test_an_environment_that_is_not_there_is_named(path: Path) -> None:
+    with pytest.raises(NotFound, match="No environment `stage`") as caught:
+        load_settings(path).environment("stage")
+
+    assert caught.value.hint == "There are `dev`, `prod`"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("vpc_id: vpc-1", "vpcid: vpc-1", "settings.yaml:14: `environments.dev.vpcid`: unknown"),
+        ('"111111111111"', "111111111111", "settings.yaml:8: `environments.dev.account_id`"),
+        ("directory: /srv", "directory: srv", "must be an absolute path"),
+        ("bake_environment: dev", "bake_environment: den", "but the environments are `dev`"),
+        ("judge:", "jugde:", "settings.yaml:5: `jugde`: unknown key; did you mean `judge`?"),
+        ("judge: {period_s: 1}", "login: {}", "`login` is known but not built yet"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(path: Path, old: str, new: str, words: str) -> None:
+    assert old in SETTINGS
+    path.write_text(SETTINGS.replace(old, new))
+
+    with pytest.raises(InvalidRequest) as caught:
+        load_settings(path)
+    assert words in str(caught.value)
+
+
+def test_settings_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OVENBIRD_SETTINGS", raising=False)
+    monkeypatch.setenv("OVENBIRD_HOME", str(tmp_path))
+    with pytest.raises(InvalidRequest, match="No settings"):
+        find_settings()
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox/settings.yaml").touch()
+
+    assert find_settings() == tmp_path / "sandbox/settings.yaml"
+    (tmp_path / "settings.yaml").touch()
+    assert find_settings() == tmp_path / "settings.yaml"
+    monkeypatch.setenv("OVENBIRD_SETTINGS", "/elsewhere.yaml")
+    assert find_settings() == Path("/elsewhere.yaml")
+    assert find_settings(Path("/named.yaml")) == Path("/named.yaml")
