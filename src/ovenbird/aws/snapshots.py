@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
@@ -116,13 +117,7 @@ class EbsSnapshots:
                 self._ec2.delete_snapshot(SnapshotId=snapshot["SnapshotId"])
 
     def _read_into(self, snapshot_id: SnapshotId, path: Path) -> None:
-        with cloud_errors(f"listing the blocks of `{snapshot_id}`"):
-            pages = self._ebs.get_paginator("list_snapshot_blocks").paginate(SnapshotId=snapshot_id)
-            tokens: dict[int, str] = {}
-            size = 0
-            for page in pages:
-                size = page["VolumeSize"]
-                tokens |= {b["BlockIndex"]: b["BlockToken"] for b in page["Blocks"]}
+        size, tokens = self._listed(snapshot_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             file.truncate(size * GIB_BLOCKS * BLOCK_BYTES)
@@ -137,6 +132,18 @@ class EbsSnapshots:
 
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(fetch, sorted(tokens)))
+
+    def _listed(self, snapshot_id: SnapshotId) -> tuple[int, dict[int, str]]:
+        """Return the volume's size in GiB and index → block token."""
+        tokens: dict[int, str] = {}
+        request: dict[str, Any] = {"SnapshotId": snapshot_id}
+        with cloud_errors(f"listing the blocks of `{snapshot_id}`"):
+            while True:  # boto has no paginator for it
+                page = self._ebs.list_snapshot_blocks(**request)
+                tokens |= {b["BlockIndex"]: b["BlockToken"] for b in page["Blocks"]}
+                if not page.get("NextToken"):
+                    return page["VolumeSize"], tokens
+                request["NextToken"] = page["NextToken"]
 
     def _block(self, snapshot_id: SnapshotId, index: int, token: str) -> bytes:
         with cloud_errors(f"reading block {index} of `{snapshot_id}`"):
