@@ -25,10 +25,15 @@ def version_of(checkout: Path, spec: PackageSpec) -> str:
     """Return the version of what is checked out.
 
     Raises:
-        InvalidRequest: The tags give a version that Debian does not allow.
+        InvalidRequest: The tags give a version that Debian does not allow, or none.
     """
-    pattern = Pattern.Default.regex(spec.tag_prefix if spec.tag_prefix != "v" else None)
-    version = Version.from_vcs(Vcs.Git, pattern=pattern, path=checkout, full_commit=False)
+    hint = f"Tag releases as `{spec.tag_prefix}1.2.3`"
+    pattern = Pattern.Default.regex().replace("^v", f"^{re.escape(spec.tag_prefix)}", 1)
+    try:
+        version = Version.from_vcs(Vcs.Git, pattern=pattern, path=checkout, full_commit=False)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise InvalidRequest(f"`{checkout}` has no version: {first}", hint=hint) from error
     text = debian_version(
         version.base,
         stage=f"{version.stage or ''}{version.revision if version.revision is not None else ''}",
@@ -38,7 +43,7 @@ def version_of(checkout: Path, spec: PackageSpec) -> str:
     if not _ALLOWED.fullmatch(text):
         raise InvalidRequest(
             f"`{text}` is not a version that dpkg takes",
-            hint=f"Tag releases as `{spec.tag_prefix}1.2.3`",
+            hint=hint,
         )
     return text
 

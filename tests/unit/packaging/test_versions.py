@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.packages import PackageSpec
+from ovenbird.packaging.versions import debian_version, version_of
+from ovenbird.system.commands import run
+
+SPEC = PackageSpec(name="hello", maintainer="T <t@example.com>")
+PERSON = {
+    f"GIT_{role}_{key}": text
+    for role in ("AUTHOR", "COMMITTER")
+    for key, text in (("NAME", "T"), ("EMAIL", "t@example.com"))
+}
+
+# As git's history goes.
+HISTORY = (
+    "0.0.0+5.gabcdef0", "0.9.0", "1.0.0~a1", "1.0.0~b1", "1.0.0~rc1", "1.0.0~rc1+2.gabcdef0",
+    "1.0.0~rc2", "1.0.0~rc10", "1.0.0", "1.0.0+1.gfffffff", "1.0.0+2.g0000000",
+    "1.0.0+10.gabcdef0", "1.0.1", "1.1.0", "1.1.0.1", "1.10.0", "2.0.0",
+)  # fmt: skip
+
+
+def older(first: str, second: str) -> bool:
+    ok = frozenset({0, 1})
+    script = 'dpkg --compare-versions "$1" lt "$2" && echo yes'
+    return run(["sh", "-c", script, "sh", first, second], timeout_s=10, ok=ok) == "yes\n"
+
+
+def git(repository: Path, *words: str) -> None:
+    run(["git", "-C", repository, *words], timeout_s=20, env=PERSON)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    return tmp_path
+
+
+def commit(repository: Path) -> None:
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "x")
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.pairwise(HISTORY)])
+def test_dpkg_sorts_versions_as_history_goes(first: str, second: str) -> None:
+    assert older(first, second)
+    assert not older(second, first)
+
+
+@pytest.mark.parametrize(
+    ("base", "stage", "distance", "expected"),
+    [
+        ("1.1.0", "", 0, "1.1.0"),
+        ("1.1.0", "", 3, "1.1.0+3.gabcdef0"),
+        ("1.2.0", "rc1", 0, "1.2.0~rc1"),
+        ("1.2.0", "rc1", 2, "1.2.0~rc1+2.gabcdef0"),
+    ],
+)
+def test_the_parts_are_put_together(base: str, stage: str, distance: int, expected: str) -> None:
+    actual = debian_version(base, stage=stage, distance=distance, commit="abcdef0123")
+
+    assert actual == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("v1.1.0", "1.1.0"),
+        ("v1.2", "1.2"),
+        ("v1.3.0-rc1", "1.3.0~rc1"),
+        ("v1.3.0-rc.1", "1.3.0~rc1"),
+        ("v2.0.0-alpha2", "2.0.0~alpha2"),
+    ],
+)
+def test_a_tag_is_a_version(repository: Path, tag: str, expected: str) -> None:
+    git(repository, "tag", tag)
+
+    assert version_of(repository, SPEC) == expected
+
+
+def test_commits_after_a_tag_sort_after_it(repository: Path) -> None:
+    git(repository, "tag", "v1.1.0")
+    commit(repository)
+    commit(repository)
+
+    version = version_of(repository, SPEC)
+
+    assert version.startswith("1.1.0+2.g")
+    assert older("1.1.0", version)
+    assert older(version, "1.1.1")
+
+
+def test_without_a_tag_the_version_is_nought(repository: Path) -> None:
+    assert version_of(repository, SPEC).startswith("0.0.0+1.g")
+
+
+def test_tags_of_another_prefix_do_not_count(repository: Path) -> None:
+    git(repository, "tag", "other-3.0.0")
+    git(repository, "tag", "hello-1.0.0")
+    spec = PackageSpec(name="hello", maintainer="T <t@example.com>", tag_prefix="hello-")
+
+    assert version_of(repository, spec) == "1.0.0"
+
+
+def test_an_empty_prefix_takes_bare_numbers(repository: Path) -> None:
+    git(repository, "tag", "1.4.0")
+    spec = PackageSpec(name="hello", maintainer="T <t@example.com>", tag_prefix="")
+
+    assert version_of(repository, spec) == "1.4.0"
+
+
+def test_a_directory_that_is_no_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no version"):
+        version_of(tmp_path, SPEC)
