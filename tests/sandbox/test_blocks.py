@@ -12,7 +12,7 @@ from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.blocks import BLOCK_BYTES, checksum, linear_checksum
 from ovenbird.domain.images import SnapshotId
 from ovenbird.system.clock import SystemClock
-from tests.sandbox.conftest import Endpoint
+from tests.endpoints import Endpoint
 
 pytestmark = pytest.mark.sandbox
 

@@ -12,7 +12,7 @@ from ovenbird.aws.images import Ec2Images
 from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId, SnapshotId
 from ovenbird.sandbox.places import PRODUCTION
-from tests.sandbox.conftest import Endpoint
+from tests.endpoints import Endpoint
 
 pytestmark = pytest.mark.sandbox
 

@@ -72,7 +72,7 @@ class EbsSnapshots:
         self,
         blocks: Mapping[int, bytes],
         *,
-        parent: SnapshotId,
+        parent: SnapshotId | None,
         size_gib: int,
         token: str,
         tags: Mapping[str, str],
@@ -81,7 +81,7 @@ class EbsSnapshots:
 
         Args:
             blocks: Index → 524,288 bytes.
-            parent: A completed snapshot of the same account.
+            parent: A completed snapshot of the same account; None to write a whole one.
             size_gib: Volume size.
             token: Client token: asking twice with it starts one snapshot.
             tags: Written in the creating call.
@@ -90,7 +90,7 @@ class EbsSnapshots:
             snapshot_id = SnapshotId(
                 self._ebs.start_snapshot(
                     VolumeSize=size_gib,
-                    ParentSnapshotId=parent,
+                    **({"ParentSnapshotId": parent} if parent else {}),
                     ClientToken=token,
                     Description=tags.get("Name", ""),
                     Tags=to_aws(tags),

@@ -20,6 +20,7 @@ BAKE_KEY_TAG = TAG + "bake-key"
 BASE_IMAGE_TAG = TAG + "base-image"
 PACKAGES_TAG = TAG + "packages"
 RELEASE_TAG = TAG + "release"
+DISK_TAG = TAG + "disk-sha256"
 BLOCKS_UPLOADED_TAG = TAG + "blocks-uploaded"
 BLOCKS_TOTAL_TAG = TAG + "blocks-total"
 

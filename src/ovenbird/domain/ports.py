@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.packages import Package
 
 Progress = Callable[[str], None]
@@ -28,3 +31,61 @@ class Repository(Protocol):
     """A signed package repository; publishing twice is publishing once."""
 
     def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState: ...
+
+
+class Images(Protocol):
+    """Images of one account."""
+
+    def get(self, image_id: ImageId) -> Image: ...
+
+    def find_by_name(self, name: str) -> Image | None: ...
+
+    def find_baked(self, bake_key: str) -> Image | None: ...
+
+    def register(
+        self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
+    ) -> Image: ...
+
+    def share(self, image: Image, *, account_id: str) -> None: ...
+
+    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None: ...
+
+
+class Snapshots(Protocol):
+    """Snapshots of one account, by block."""
+
+    def download(self, snapshot_id: SnapshotId) -> Path: ...
+
+    def upload(
+        self,
+        blocks: Mapping[int, bytes],
+        *,
+        parent: SnapshotId | None,
+        size_gib: int,
+        token: str,
+        tags: Mapping[str, str],
+    ) -> SnapshotId: ...
+
+    def forget_unfinished(self, tag: str, value: str) -> None: ...
+
+
+class BakeRoom(Protocol):
+    """A base disk's root file system that can be changed."""
+
+    def shell(self, line: str) -> None: ...
+
+    def install(self, pins: Sequence[PackagePin]) -> None: ...
+
+    def clean(self) -> None: ...
+
+    def changed_blocks(self) -> dict[int, bytes]: ...
+
+    def total_blocks(self) -> int: ...
+
+
+class BakeWorkshop(Protocol):
+    """Opens base disks as rooms; nothing is left when a room is closed."""
+
+    def open(
+        self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
+    ) -> AbstractContextManager[BakeRoom]: ...

@@ -36,20 +36,9 @@ ROOT_TYPE = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 
 GRUB = Path("/usr/lib/grub")
 MODULES = [
-    "part_gpt",
-    "ext2",
-    "normal",
-    "linux",
-    "search",
-    "search_fs_uuid",
-    "configfile",
-    "serial",
-    "terminal",
-    "echo",
-    "test",
-    "gzio",
-    "ls",
-]
+    "part_gpt", "ext2", "normal", "linux", "search", "search_fs_uuid", "configfile", "serial",
+    "terminal", "echo", "test", "gzio", "ls",
+]  # fmt: skip
 FIXED = {"E2FSPROGS_FAKE_TIME": str(EPOCH_S), "SOURCE_DATE_EPOCH": str(EPOCH_S)}
 
 GRUB_CFG = f"""set timeout=0

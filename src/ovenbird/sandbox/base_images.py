@@ -15,8 +15,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ovenbird.aws.clients import Account
+from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.sandbox import base_disk
 from ovenbird.system.commands import run, stream
+from ovenbird.system.disks import DiskBlocks
 from ovenbird.system.locks import file_lock
 
 SUITE = "bookworm"
@@ -137,3 +140,33 @@ def _settle(tree: Path) -> None:
         for path in tree.glob(pattern):
             if path.is_file() or path.is_symlink():
                 path.unlink()
+
+
+def register(disk: Path, *, account: Account, snapshots: EbsSnapshots) -> str:
+    """Register the disk as an image through the public API; return the image's id.
+
+    An image of that name is returned as it is.
+    """
+    found = account.ec2.describe_images(
+        Owners=["self"], Filters=[{"Name": "name", "Values": [image_name()]}]
+    )["Images"]
+    if found:
+        return found[0]["ImageId"]
+    snapshot_id = snapshots.upload(
+        DiskBlocks(disk),
+        parent=None,
+        size_gib=base_disk.SIZE_GIB,
+        token=hashlib.sha256(image_name().encode()).hexdigest(),
+        tags={"Name": image_name()},
+    )
+    return account.ec2.register_image(
+        Name=image_name(),
+        Description="Debian 12, made by the sandbox from its recipe",
+        Architecture="x86_64",
+        BootMode="uefi-preferred",
+        EnaSupport=True,
+        ImdsSupport="v2.0",
+        VirtualizationType="hvm",
+        RootDeviceName="/dev/xvda",
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}],
+    )["ImageId"]

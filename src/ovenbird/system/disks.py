@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.system.commands import run
 
@@ -99,6 +100,24 @@ def extents(disk: Path) -> Iterator[tuple[int, int]]:
                 return
             at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
             yield start, at
+
+
+class DiskBlocks(Mapping[int, bytes]):
+    """A disk's blocks that are no holes, read when they are asked for."""
+
+    def __init__(self, disk: Path) -> None:
+        self._disk = disk
+        self._indexes = tuple(blocks_of_extents(extents(disk)))
+
+    def __getitem__(self, index: int) -> bytes:
+        with self._disk.open("rb") as file:
+            return os.pread(file.fileno(), BLOCK_BYTES, index * BLOCK_BYTES)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indexes)
+
+    def __len__(self) -> int:
+        return len(self._indexes)
 
 
 def clone(disk: Path, target: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.sandbox import accounts, server
@@ -42,9 +41,9 @@ class Endpoint:
         return self.account(PRODUCTION, role_arn=role)
 
 
-@pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    home = tmp_path_factory.mktemp("sandbox")
+@contextmanager
+def running(home: Path) -> Iterator[Endpoint]:
+    """Serve the sandbox's API from this process; once in a process, since moto is global."""
     server.install(Places(home=home, cache=home / "cache"))
     key = accounts.create()
     credentials = home / "credentials"

@@ -1,0 +1,267 @@
+"""Where a bake happens on this host: a base disk opened as a room, and what changed in it.
+
+    base disk (read-only) ─ loop mount ─┐
+                                        ├─ overlay ─ commands, each in namespaces of its own
+    tmpfs (upper) ──────────────────────┘
+    ... closed: upper ─ debugfs ─▶ clone of the base disk ─▶ changed blocks
+
+Everything is mounted under one directory of the bake's own; leaving the block unmounts
+it, and what a killed bake left is unmounted by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
+from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.images import PackagePin
+from ovenbird.domain.ports import Progress
+from ovenbird.system import apt, debugfs, overlays
+from ovenbird.system.commands import run, stream
+from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
+from ovenbird.system.locks import file_lock
+
+STEP_TIMEOUT_S = 1800.0
+LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
+INSIDE = Path("run/ovenbird")
+POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in a bake; Source: invoke-rc.d(8)
+_HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
+_DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+
+
+class Workshop:
+    """Opens base disks as rooms.
+
+    Args:
+        directory: For mounts and clones of bakes under way.
+        cache: For apt's indexes and archives, between bakes.
+    """
+
+    def __init__(self, directory: Path, *, cache: Path) -> None:
+        self._directory, self._cache = directory, cache
+
+    @contextmanager
+    def open(
+        self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
+    ) -> Iterator[Room]:
+        """Open a base disk as a room; nothing is left when the block ends.
+
+        Args:
+            disk: Base disk; only read.
+            key: The bake's key; two bakes with one key wait for each other.
+            repository: Where packages come from.
+            progress: Told each line that programs print.
+        """
+        place = self._directory / key[:16]
+        with file_lock(place.with_suffix(".lock")), ExitStack() as stack:
+            _sweep(place)
+            place.mkdir(parents=True)
+            stack.callback(_sweep, place)
+            lower = stack.enter_context(mounted_root(disk, place / "lower"))
+            stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options="size=90%"))
+            for name in ("upper", "work"):
+                (place / "layer" / name).mkdir()
+            layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
+            options = f"{layers},index=off,metacopy=off,redirect_dir=off"
+            root = stack.enter_context(
+                mounted("overlay", place / "root", kind="overlay", options=options)
+            )
+            _furnish(stack, root, repository, self._apt_cache(disk))
+            room = Room(place, disk=disk, progress=progress, cache=self._apt_cache(disk))
+            room.update()
+            yield room
+
+    def _apt_cache(self, disk: Path) -> Path:
+        return self._cache / disk.stem
+
+
+class Room:
+    """A base disk's root file system that can be changed."""
+
+    def __init__(self, place: Path, *, disk: Path, progress: Progress, cache: Path) -> None:
+        self._place, self._disk, self._progress, self._cache = place, disk, progress, cache
+        self._root = place / "root"
+        self._upper = place / "layer/upper"
+
+    def shell(self, line: str) -> None:
+        """Run one shell line as root; a non-zero status fails the bake."""
+        self._progress(f"$ {line}")
+        self._run(["sh", "-e", "-c", line])
+
+    def update(self) -> None:
+        """Read package indexes: our own always, the distribution's when they are old."""
+        stamp = self._cache / "updated"
+        fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_FRESH_S
+        self._run(apt.update(only_ours=fresh))
+        if not fresh:
+            stamp.touch()
+
+    def install(self, pins: Sequence[PackagePin]) -> None:
+        """Install exact versions from our repository, signatures verified by apt."""
+        self._run(apt.install(f"{pin.name}={pin.version}" for pin in pins))
+
+    def installed(self) -> tuple[str, ...]:
+        """Return ``name=version`` of every installed package, sorted."""
+        listed = self._answer(["dpkg-query", "-W", "-f", "${Package}=${Version}\n"])
+        return tuple(sorted(listed.split()))
+
+    def clean(self) -> None:
+        """Remove what must not be in an image, and what differs between two bakes."""
+        _clean(self._root)
+
+    def changed_blocks(self) -> dict[int, bytes]:
+        """Return index → bytes of the blocks in which the image differs from its base.
+
+        Raises:
+            CommandFailed: The changes could not be applied, or the result is not what the
+                overlay shows.
+        """
+        copy = self._place / "disk.raw"
+        offset = root_partition(self._disk).offset
+        changed = overlays.changes(self._upper, self._place / "lower")
+        clone(self._disk, copy)
+        debugfs.apply(
+            copy,
+            changed,
+            offset=offset,
+            upper=self._upper,
+            lower=self._place / "lower",
+            work=self._place,
+        )
+        self._verify(copy, changed)
+        return _differing(self._disk, copy)
+
+    def total_blocks(self) -> int:
+        """Return how many blocks of the image hold data; to be asked after the changes."""
+        return len(set(blocks_of_extents(extents(self._place / "disk.raw"))))
+
+    def _verify(self, copy: Path, changed: Sequence[overlays.Change]) -> None:
+        with mounted_root(copy, self._place / "check") as made:
+            wrong = [c.path for c in changed if not overlays.carried_over(c, self._upper, made)]
+        if wrong:
+            raise CommandFailed(
+                f"The image differs from what was installed, first at `/{wrong[0]}`",
+                hint="This is a bug in the bake; keep the log",
+                stderr="\n".join(wrong[:20]),
+            )
+
+    def _run(self, argv: list[str]) -> None:
+        stream(
+            _inside(self._root, argv),
+            timeout_s=STEP_TIMEOUT_S,
+            on_line=self._progress,
+            env=_environment(),
+        )
+
+    def _answer(self, argv: list[str]) -> str:
+        return run(_inside(self._root, argv), timeout_s=60, env=_environment())
+
+
+def _inside(root: Path, argv: list[str]) -> list[str]:
+    """Put a command into namespaces of its own: nothing that it starts outlives it."""
+    apart = ["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
+    plain = ["sh", "-c", 'umask 022 && exec "$@"', "sh"]  # whatever the caller's umask is
+    return ["unshare", *apart, f"--mount-proc={root}/proc", "chroot", str(root), *plain, *argv]
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "HOME": "/root",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "APT_CONFIG": f"/{INSIDE}/apt.conf",
+        "PYTHONHASHSEED": "0",  # else compiled modules differ between two bakes
+        "SOURCE_DATE_EPOCH": str(debugfs.EPOCH_S),
+        "TZ": "UTC",
+    }
+
+
+def _furnish(stack: ExitStack, root: Path, repository: RepositoryState, cache: Path) -> None:
+    """Mount and write what a bake needs inside and an image must not keep."""
+    for name in ("run", "tmp", "dev"):
+        stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options="mode=1777"))
+    for name, minor in _DEVICES:
+        run(["mknod", "-m", "666", root / "dev" / name, "c", "1", str(minor)], timeout_s=10)
+    for name in ("lists", "archives"):
+        (cache / name / "partial").mkdir(parents=True, exist_ok=True)
+    binds = (
+        (cache / "lists", root / "var/lib/apt/lists"),
+        (cache / "archives", root / "var/cache/apt/archives"),
+        (Path(repository.directory), root / INSIDE / "repository"),
+    )
+    for what, where in binds:
+        stack.enter_context(mounted(what, where, bind=True))
+    shutil.copyfile(repository.key_path, root / INSIDE / "key.gpg")
+    options = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
+    (root / INSIDE / "apt.conf").write_text("\n".join([*options, ""]))
+    line = apt.source(
+        key=f"/{INSIDE}/key.gpg",
+        directory=f"/{INSIDE}/repository",
+        suite=repository.suite,
+        component=repository.component,
+    )
+    (root / apt.OURS.removeprefix("/")).write_text(line)
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text(POLICY)
+    policy.chmod(0o755)
+    shutil.copyfile("/etc/resolv.conf", _fresh(root / "etc/resolv.conf"))
+
+
+def _fresh(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    return path
+
+
+_GONE = (
+    "usr/sbin/policy-rc.d", "etc/resolv.conf", apt.OURS.removeprefix("/"),
+    "etc/ssh/ssh_host_*", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-",
+    "etc/subuid-", "etc/subgid-", "etc/.pwd.lock", "root/.bash_history", "root/.ansible",
+    "root/.wget-hsts", "root/.cache", "var/cache/apt/*.bin", "var/cache/ldconfig/aux-cache",
+    "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/systemd/random-seed",
+    "var/lib/cloud/*", "var/lib/apt/extended_states~", "var/lib/dbus/machine-id",
+)  # fmt: skip
+
+
+def _clean(root: Path) -> None:
+    for pattern in _GONE:
+        for path in sorted(root.glob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    machine_id = root / "etc/machine-id"
+    if not machine_id.exists() or machine_id.stat().st_size:
+        machine_id.write_text("")
+    for path in sorted((root / "var/log").rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size:
+            os.truncate(path, 0)  # the file stays, with owner and mode, for who writes to it
+
+
+def _differing(base: Path, made: Path) -> dict[int, bytes]:
+    """Compare two disks block by block, where either has data."""
+    both = sorted({*blocks_of_extents(extents(base)), *blocks_of_extents(extents(made))})
+    found = {}
+    with base.open("rb") as old, made.open("rb") as new:
+        for index in both:
+            at = index * BLOCK_BYTES
+            block = os.pread(new.fileno(), BLOCK_BYTES, at)
+            if block != os.pread(old.fileno(), BLOCK_BYTES, at):
+                found[index] = block
+    return found
+
+
+def _sweep(place: Path) -> None:
+    """Unmount and remove whatever is in a bake's directory; of a dead bake, too."""
+    listed = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    points = [line.split()[1] for line in listed]
+    mine = [point for point in points if point.startswith(f"{place}/")]
+    for point in reversed(mine):
+        run(["umount", "--lazy", point], timeout_s=60, ok=frozenset({0, 32}))  # 32: gone already
+    shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,206 @@
+"""Real bakes: apt installs from a signed repository, debugfs applies, blocks are uploaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ovenbird.aws.images import Ec2Images
+from ovenbird.aws.snapshots import EbsSnapshots
+from ovenbird.config.manifest import load_manifest
+from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin, ShellStep
+from ovenbird.packaging.apt_repository import AptRepository
+from ovenbird.packaging.signing import SigningKey
+from ovenbird.sandbox import base_images
+from ovenbird.sandbox.places import PRODUCTION, cache_home
+from ovenbird.stages.bake import bake
+from ovenbird.stages.build import build
+from ovenbird.stages.share import share
+from ovenbird.system import git
+from ovenbird.system.clock import SystemClock
+from ovenbird.system.disks import mounted_root
+from ovenbird.system.workshop import Workshop
+from tests.endpoints import Endpoint
+
+pytestmark = pytest.mark.boot
+ROOT = Path(__file__).resolve().parents[2]
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Bakery:
+    """Everything that a bake of the example app needs, made once."""
+
+    def __init__(self, endpoint: Endpoint, home: Path) -> None:
+        self.home, self.endpoint = home, endpoint
+        self.said: list[str] = []
+        self.images = Ec2Images(endpoint.development)
+        self.snapshots = EbsSnapshots(
+            endpoint.development, cache=home / "disks", clock=SystemClock()
+        )
+        self.workshop = Workshop(home / "bakes", cache=cache_home() / "apt")
+        disk = base_images.ensure_base_disk(cache_home(), print)
+        self.base = base_images.register(
+            disk, account=endpoint.development, snapshots=self.snapshots
+        )
+        self.request = self._request(self._published())
+
+    def _published(self) -> tuple[PackagePin, RepositoryState]:
+        app = self.home / "hello"
+        script = ROOT / "examples/hello/make_repository.py"
+        subprocess.run([sys.executable, script, app], check=True, capture_output=True)  # noqa: S603 - our own script
+        mirror = self.home / "mirror"
+        source = git.resolve(str(app), "v1.0.0", mirror=mirror)
+        checkout = git.checkout(source, mirror=mirror, into=self.home / "checkout")
+        spec = load_manifest(checkout)
+        self.recipe = spec.image.recipe
+        packages = build(
+            source, spec, checkout=checkout, outbox=self.home / "outbox", progress=self.said.append
+        )
+        key = SigningKey(self.home / "keys")
+        repository = AptRepository(
+            self.home / "repository", name="main", channel="candidate", key=key
+        )
+        pin = PackagePin(
+            name=packages[0].name,
+            version=packages[0].version,
+            architecture=packages[0].architecture,
+            digest_sha256=packages[0].digest_sha256,
+        )
+        return pin, repository.publish(packages, at=AT)
+
+    def _request(self, published: tuple[PackagePin, RepositoryState]) -> BakeRequest:
+        pin, state = published
+        return BakeRequest(
+            app="hello",
+            version=pin.version,
+            commit="0" * 40,
+            release_id="hello-0000000-1",
+            base_image_id=ImageId(self.base),
+            recipe=self.recipe,
+            packages=(pin,),
+            repository=state,
+        )
+
+    def bake(self, request: BakeRequest) -> Baked:
+        return bake(
+            request,
+            images=self.images,
+            snapshots=self.snapshots,
+            workshop=self.workshop,
+            progress=self.said.append,
+        )
+
+    def left(self) -> list[str]:
+        mounts = Path("/proc/self/mounts").read_text()
+        return [line for line in mounts.splitlines() if str(self.home) in line]
+
+
+@pytest.fixture(scope="module")
+def bakery(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Bakery:
+    return Bakery(endpoint, tmp_path_factory.mktemp("bakery"))
+
+
+@pytest.fixture(scope="module")
+def baked(bakery: Bakery) -> Baked:
+    return bakery.bake(bakery.request)
+
+
+def test_a_bake_uploads_few_blocks_and_leaves_nothing_mounted(bakery: Bakery, baked: Baked) -> None:
+    assert 0 < baked.blocks_uploaded < 80
+    assert baked.blocks_total > 500
+    assert bakery.left() == []
+
+
+def test_the_image_holds_the_app_and_nothing_of_the_bake(
+    bakery: Bakery, baked: Baked, tmp_path: Path
+) -> None:
+    disk = bakery.snapshots.download(baked.image.root_snapshot_id)
+
+    with mounted_root(disk, tmp_path / "root") as root:
+        wants = root / "etc/systemd/system/multi-user.target.wants"
+        found = {
+            "unit": (root / "lib/systemd/system/hello.service").exists(),
+            "enabled": (wants / "hello.service").is_symlink(),
+            "nginx": (root / "usr/sbin/nginx").exists(),
+            "default site": (root / "etc/nginx/sites-enabled/default").is_symlink(),
+            "policy": (root / "usr/sbin/policy-rc.d").exists(),
+            "source": (root / "etc/apt/sources.list.d/ovenbird.list").exists(),
+            "machine-id": (root / "etc/machine-id").read_text(),
+            "archives": sorted(p.name for p in (root / "var/cache/apt/archives").glob("*.deb")),
+            "lists": sorted(p.name for p in (root / "var/lib/apt/lists").glob("*Packages*")),
+        }
+
+    assert found == {
+        "unit": True, "enabled": True, "nginx": True, "default site": False, "policy": False,
+        "source": False, "machine-id": "", "archives": [], "lists": [],
+    }  # fmt: skip
+
+
+def test_the_same_request_is_baked_once(bakery: Bakery, baked: Baked) -> None:
+    again = bakery.bake(bakery.request)
+
+    assert (again.image.image_id, again.reused) == (baked.image.image_id, True)
+
+
+def test_two_bakes_from_scratch_are_bit_identical(
+    bakery: Bakery, baked: Baked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    before = os.umask(0o077)
+    try:
+        again = bakery.bake(replace(bakery.request, fresh=True, release_id="hello-0000000-2"))
+    finally:
+        os.umask(before)
+
+    assert again.image.image_id != baked.image.image_id
+    assert again.digest_sha256 == baked.digest_sha256
+
+
+def test_a_failing_recipe_step_leaves_nothing(bakery: Bakery) -> None:
+    request = replace(bakery.request, recipe=(ShellStep(lines=("echo because; exit 7",)),))
+
+    with pytest.raises(CommandFailed, match="status 7") as caught:
+        bakery.bake(request)
+
+    assert caught.value.facts["stderr"] == "because"
+    assert bakery.left() == []
+
+
+def test_a_package_of_another_key_is_refused_by_apt(bakery: Bakery, tmp_path: Path) -> None:
+    stranger = SigningKey(tmp_path / "stranger").ensure()
+    state = replace(bakery.request.repository, key_path=str(stranger))
+
+    with pytest.raises(CommandFailed) as caught:
+        bakery.bake(replace(bakery.request, repository=state, fresh=True))
+
+    assert "NO_PUBKEY" in str(caught.value.facts["stderr"])
+    assert bakery.left() == []
+
+
+def test_production_sees_a_shared_image_with_its_tags(
+    bakery: Bakery, baked: Baked, endpoint: Endpoint
+) -> None:
+    theirs = Ec2Images(endpoint.production)
+
+    def shared() -> Image:
+        return share(
+            baked.image,
+            account_id=PRODUCTION,
+            images=bakery.images,
+            there=theirs,
+            progress=bakery.said.append,
+        )
+
+    seen = shared()
+
+    assert shared() == seen
+    assert (seen.image_id, seen.version) == (baked.image.image_id, "1.0.0")
+    assert seen.tags["ovenbird:source-account"] == "111111111111"

@@ -1,0 +1,20 @@
+"""Fixtures of more than one lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.endpoints import Endpoint
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The sandbox's API on loopback; moto takes two seconds to import, so only when asked for."""
+    from tests import endpoints  # noqa: PLC0415 - see above
+
+    with endpoints.running(tmp_path_factory.mktemp("sandbox")) as found:
+        yield found
