@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.endpoints import Endpoint
+    from ovenbird.sandbox.endpoint import Endpoint
 
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """The sandbox's API on loopback; moto takes two seconds to import, so only when asked for."""
-    from tests import endpoints  # noqa: PLC0415 - see above
+    from ovenbird.sandbox.endpoint import running  # noqa: PLC0415 - see above
 
-    with endpoints.running(tmp_path_factory.mktemp("sandbox")) as found:
+    home = tmp_path_factory.mktemp("sandbox")
+    with running(home, cache=home / "cache") as found:
         yield found

@@ -20,6 +20,7 @@ from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePi
 from ovenbird.packaging.apt_repository import AptRepository
 from ovenbird.packaging.signing import SigningKey
 from ovenbird.sandbox import base_images
+from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION, cache_home
 from ovenbird.stages.bake import bake
 from ovenbird.stages.build import build
@@ -28,7 +29,6 @@ from ovenbird.system import git
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.disks import mounted_root
 from ovenbird.system.workshop import Workshop
-from tests.endpoints import Endpoint
 
 pytestmark = pytest.mark.boot
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.blocks import BLOCK_BYTES, checksum, linear_checksum
 from ovenbird.domain.images import SnapshotId
+from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.system.clock import SystemClock
-from tests.endpoints import Endpoint
 
 pytestmark = pytest.mark.sandbox
 

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from ovenbird.aws.images import Ec2Images
 from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId, SnapshotId
+from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION
-from tests.endpoints import Endpoint
 
 pytestmark = pytest.mark.sandbox
 

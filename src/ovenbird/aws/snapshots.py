@@ -86,11 +86,12 @@ class EbsSnapshots:
             token: Client token: asking twice with it starts one snapshot.
             tags: Written in the creating call.
         """
+        inherits: Any = {"ParentSnapshotId": parent} if parent else {}
         with cloud_errors("starting a snapshot"):
             snapshot_id = SnapshotId(
                 self._ebs.start_snapshot(
                     VolumeSize=size_gib,
-                    **({"ParentSnapshotId": parent} if parent else {}),
+                    **inherits,
                     ClientToken=token,
                     Description=tags.get("Name", ""),
                     Tags=to_aws(tags),

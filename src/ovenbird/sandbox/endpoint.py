@@ -1,4 +1,7 @@
-"""The sandbox's API in this process, on loopback; nothing is booted and no root is needed."""
+"""The sandbox's API served from this process, with both accounts ready to be asked.
+
+Nothing is booted and no root is needed: what tests and the demo use where the API is enough.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ class Endpoint:
     credentials_file: Path
 
     def account(self, account_id: str, *, role_arn: str = "") -> Account:
+        """Return an account, reached by a role when one is given."""
         return open_account(
             AccountAccess(
                 account_id=account_id,
@@ -33,18 +37,20 @@ class Endpoint:
 
     @property
     def development(self) -> Account:
+        """The account that bakes."""
         return self.account(DEVELOPMENT)
 
     @property
     def production(self) -> Account:
+        """The account that only receives, reached by its role."""
         role = f"arn:aws:iam::{PRODUCTION}:role/{accounts.ROLE}"
         return self.account(PRODUCTION, role_arn=role)
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Endpoint]:
+def running(home: Path, *, cache: Path) -> Iterator[Endpoint]:
     """Serve the sandbox's API from this process; once in a process, since moto is global."""
-    server.install(Places(home=home, cache=home / "cache"))
+    server.install(Places(home=home, cache=cache))
     key = accounts.create()
     credentials = home / "credentials"
     credentials.write_text(

@@ -1,0 +1,57 @@
+"""The command line's frame: errors become words and exit statuses.
+
+Exit statuses: 0 done, 1 failed, 2 wrong request, 3 not found, 4 conflict, 5 a program
+failed, 6 unhealthy, 130 aborted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+
+from ovenbird.cli.doctor import doctor
+from ovenbird.cli.package import package
+from ovenbird.domain.errors import OvenbirdError
+
+
+@click.group()
+@click.version_option(version("ovenbird"), prog_name="ovenbird")
+def program() -> None:
+    """From a commit to a canary to a rollback, on images that never change."""
+
+
+program.add_command(doctor)
+program.add_command(package)
+
+
+def invoke(command: click.Command, argv: Sequence[str], *, obj: object = None) -> int:
+    """Run a command and return the exit status of the process.
+
+    A deliberate error is shown as two lines, ``error:`` and ``hint:``, after what the
+    failing program said. Any other exception is a bug in this program and keeps its
+    traceback.
+    """
+    try:
+        command.main(args=list(argv), obj=obj, prog_name="ovenbird", standalone_mode=False)
+    except OvenbirdError as error:
+        _show(error)
+        return error.exit_status
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        click.echo("aborted", err=True)
+        return 130
+    return 0
+
+
+def _show(error: OvenbirdError) -> None:
+    if said := str(error.facts.get("stderr", "")).strip():
+        click.echo(said, err=True)
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
