@@ -6,12 +6,12 @@ export PYTHON
 unexport OVENBIRD_SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint types unit sandbox boot chaos acceptance clean
+.PHONY: help demo test setup fmt lint types unit sandbox boot clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-demo: ## the main job end to end in the sandbox: git to production traffic and back
+demo: ## the main job as far as it goes today: git to images shared with production
 	@MAKE_GOAL=demo tools/setup sandbox
 	@$(BIN)/python -m demo $(ARGS)
 
@@ -34,7 +34,7 @@ lint: ## ruff, import contracts, spelling
 types: ## mypy, strict
 	@$(BIN)/mypy
 
-unit: ## unit, house and pipeline tests
+unit: ## unit and house tests
 	@$(BIN)/pytest -q
 
 sandbox: ## the sandbox's API against boto3; nothing is booted
@@ -43,12 +43,5 @@ sandbox: ## the sandbox's API against boto3; nothing is booted
 boot: ## real machines, real bakes; needs root
 	@$(BIN)/pytest -q -m boot
 
-chaos: ## kill -9 after each step in turn
-	@$(BIN)/pytest -q -m chaos
-
-acceptance: ## the demo's story through the CLI alone
-	@$(BIN)/pytest -q -m acceptance
-
-clean: ## stop the sandbox and remove what can be made again
-	@-$(BIN)/ovenbird sandbox down
+clean: ## remove what can be made again
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .lint-imports.log
