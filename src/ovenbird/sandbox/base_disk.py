@@ -8,21 +8,26 @@
 Every UUID, time and hash seed is fixed: the same tree gives the same bytes.
 
 Source: GNU GRUB manual, "BIOS installation"; grub/i386/pc/boot.h (offsets in boot.img);
-mke2fs(8); measured on 2026-11-23: boots with BIOS, UEFI, and UEFI with NVMe in QEMU.
+mke2fs(8); debugfs(8), "set_inode_field". Measured on 2026-11-23: boots with BIOS, UEFI,
+and UEFI with NVMe in QEMU; on 2026-11-24: two builds from nothing are the same bytes.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 from pathlib import Path
 
-from ovenbird.domain.errors import InvalidRequest
-from ovenbird.system.commands import run
+from ovenbird.domain.errors import CommandFailed, InvalidRequest
+from ovenbird.system.commands import run, stream
 
 SIZE_GIB = 4
 EPOCH_S = 1_760_000_000
 TIMEOUT_S = 300.0
 SECTOR = 512
+ROOT_INODE = 2
+FIRST_INODE = 11  # lost+found; those before it but the root are reserved
 
 BIOS_BOOT = (2048, 8191)  # first and last sector
 ESP = (8192, 8192 + 124 * 2048 - 1)
@@ -73,7 +78,9 @@ def make_disk(tree: Path, disk: Path, *, work: Path) -> None:
     with disk.open("wb") as file:
         file.truncate(SIZE_GIB * 2**30)
     _partition(disk)
+    clamp_times(tree)
     _root(tree, disk)
+    _fix_change_times(disk, work)
     (work / "early.cfg").write_text(EARLY_CFG)
     _bios(disk, work)
     _uefi(disk, work)
@@ -94,6 +101,51 @@ def _root(tree: Path, disk: Path) -> None:
     size = f"{(ROOT_LAST - ROOT_FIRST + 1) // 2}k"
     argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "cloudimg-root", "-U", ROOT_UUID]
     run([*argv, "-E", options, "-d", tree, disk, size], timeout_s=TIMEOUT_S, env=FIXED)
+
+
+def clamp_times(tree: Path) -> None:
+    """Let no file of the tree be newer than the epoch, and none be read at another time."""
+    below = (Path(at, name) for at, names, files in os.walk(tree) for name in names + files)
+    for path in (tree, *below):
+        modified_s = min(int(path.lstat().st_mtime), EPOCH_S)
+        os.utime(path, (EPOCH_S, modified_s), follow_symlinks=False)
+
+
+def change_time_commands(used_inodes: int) -> list[str]:
+    """Return debugfs's commands that set the change time of each inode in use.
+
+    mke2fs copies it from the tree, where nobody can set it. In a file system just made,
+    the inodes in use are the first ones.
+    """
+    inodes = (ROOT_INODE, *range(FIRST_INODE, used_inodes + 1))
+    return [f"sif <{inode}> ctime @{EPOCH_S}" for inode in inodes]
+
+
+def used_inodes(header: str) -> int:
+    """Return how many inodes are in use, from what ``dumpe2fs -h`` says.
+
+    Raises:
+        InvalidRequest: It does not say so.
+    """
+    count = re.search(r"^Inode count: +(\d+)$", header, re.MULTILINE)
+    free = re.search(r"^Free inodes: +(\d+)$", header, re.MULTILINE)
+    if not (count and free):
+        raise InvalidRequest("`dumpe2fs` does not say how many inodes are in use")
+    return int(count[1]) - int(free[1])
+
+
+def _fix_change_times(disk: Path, work: Path) -> None:
+    target = f"{disk}?offset={ROOT_FIRST * SECTOR}"
+    header = run(["dumpe2fs", "-h", target], timeout_s=TIMEOUT_S)
+    script = work / "times.commands"
+    script.write_text("\n".join(change_time_commands(used_inodes(header))) + "\n")
+    said: list[str] = []
+    argv = ["debugfs", "-w", "-f", str(script), target]
+    stream(argv, timeout_s=TIMEOUT_S, on_line=said.append, env=FIXED)
+    # debugfs goes on after a failure and ends with 0: what it says is what counts.
+    if complaints := [line for line in said if line and not line.startswith("debugfs")]:
+        raise CommandFailed("`debugfs` could not set times", stderr="\n".join(complaints[:20]))
+    run(["e2fsck", "-f", "-n", target], timeout_s=TIMEOUT_S)
 
 
 def _mkimage(work: Path, platform: str, target: Path, modules: list[str]) -> None:
