@@ -147,7 +147,9 @@ def test_the_image_holds_the_app_and_nothing_of_the_bake(
 def test_the_same_request_is_baked_once(bakery: Bakery, baked: Baked) -> None:
     again = bakery.bake(bakery.request)
 
-    assert (again.image.image_id, again.reused) == (baked.image.image_id, True)
+    assert again.reused
+    assert again.image.bake_key == baked.image.bake_key
+    assert again.digest_sha256 == baked.digest_sha256
 
 
 def test_two_bakes_from_scratch_are_bit_identical(
