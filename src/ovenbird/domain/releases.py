@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ovenbird.domain.images import ImageId
 from ovenbird.domain.names import ClusterName
+from ovenbird.domain.plans import Plan
 
 
 class Phase(StrEnum):
@@ -77,3 +78,94 @@ class Release:
     image_id: str = ""
     error: str = ""
     hint: str = ""
+    blocks_uploaded: int = 0
+    blocks_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """How long one stage of a release took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDone:
+    """One action that was carried out, in words."""
+
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictGiven:
+    """The judge's last word on one canary step.
+
+    Args:
+        canary_requests: Requests that the canary answered while it was observed.
+        observed_s: Seconds from the beginning of the observation to this verdict.
+    """
+
+    step_percent: int
+    outcome: str
+    canary_requests: float
+    observed_s: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A rollout, or another change of a cluster, as the store knows it.
+
+    Args:
+        kind: ``rollout``, ``rollback``, ``resize``, ``enable``, ``disable``, ``decommission``.
+        release_id: Empty when it is not part of a release.
+    """
+
+    rollout_id: str
+    release_id: str
+    kind: str
+    environment: str
+    cluster: str
+    image_id: str
+    version: str
+    actor: str
+    phase: Phase
+    started_at: datetime
+    ended_at: datetime | None = None
+    error: str = ""
+    hint: str = ""
+    actions: tuple[ActionDone, ...] = ()
+    verdicts: tuple[VerdictGiven, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that the store knows of one release."""
+
+    release: Release
+    stages: tuple[StageTime, ...]
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterChange:
+    """A plan for one cluster that a person has seen and wants carried out."""
+
+    change_id: str
+    kind: str
+    environment: str
+    cluster: ClusterName
+    plan: Plan
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Who may change a cluster, or release an app, for now."""
+
+    name: str
+    owner: str
+    reason: str
+    since: datetime

@@ -1,0 +1,341 @@
+"""The store: our records of releases, what they made, and what was done to clusters.
+
+Every write has a key of its own and can be repeated: a step that runs twice leaves what
+it would have left by running once. Only events pile up; each has a number, and the
+numbers rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, Table, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from ovenbird.domain.catalog import CatalogEntry, RepositoryState
+from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.events import Event
+from ovenbird.domain.images import Baked
+from ovenbird.domain.packages import Package, PackageFormat
+from ovenbird.domain.releases import (
+    ActionDone,
+    Lock,
+    Phase,
+    Release,
+    Report,
+    Rollout,
+    StageTime,
+    VerdictGiven,
+)
+from ovenbird.domain.sources import Source
+from ovenbird.domain.verdicts import Sample, Verdict
+from ovenbird.store import tables as t
+
+Value = TypeVar("Value")
+
+
+class Store:
+    """All records, in one database.
+
+    Args:
+        engine: Its tables exist.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    # Releases
+
+    def put_release(self, release: Release) -> None:
+        """Write a release, or write it over."""
+        self._put(t.RELEASES, _row(release, t.RELEASES))
+
+    def get_release(self, release_id: str) -> Release:
+        """Return one release.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        rows = self._rows(select(t.RELEASES).where(t.RELEASES.c.release_id == release_id))
+        if not rows:
+            raise NotFound(
+                f"No release `{release_id}`",
+                hint="`ovenbird release list` shows what there is",
+                release_id=release_id,
+            )
+        return _release(rows[0])
+
+    def list_releases(self, app: str | None = None) -> tuple[Release, ...]:
+        """Return the releases, newest first."""
+        query = select(t.RELEASES).order_by(t.RELEASES.c.started_at.desc())
+        if app:
+            query = query.where(t.RELEASES.c.app == app)
+        return tuple(_release(row) for row in self._rows(query))
+
+    def change_release(self, release_id: str, **changes: Any) -> Release:
+        """Write some fields of a release over and return it.
+
+        Args:
+            release_id: Which.
+            changes: Fields of :class:`Release`.
+        """
+        changed = replace(self.get_release(release_id), **changes)
+        self.put_release(changed)
+        return changed
+
+    def get_report(self, release_id: str) -> Report:
+        """Return everything known of one release.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        release = self.get_release(release_id)
+        stages = select(t.STAGES).where(t.STAGES.c.release_id == release_id)
+        rollouts = select(t.ROLLOUTS.c.rollout_id).where(t.ROLLOUTS.c.release_id == release_id)
+        return Report(
+            release=release,
+            stages=tuple(
+                StageTime(name=row["name"], seconds=row["seconds"])
+                for row in self._rows(stages.order_by(t.STAGES.c.position))
+            ),
+            rollouts=tuple(
+                self.get_rollout(row["rollout_id"])
+                for row in self._rows(rollouts.order_by(t.ROLLOUTS.c.started_at))
+            ),
+        )
+
+    def put_stage(self, release_id: str, name: str, *, position: int, seconds: float) -> None:
+        """Write how long a stage took."""
+        row = {"release_id": release_id, "name": name, "position": position, "seconds": seconds}
+        self._put(t.STAGES, row)
+
+    # What releases make
+
+    def put_catalog_entry(self, entry: CatalogEntry) -> None:
+        """Write a package with its provenance."""
+        row = {**asdict(entry.package), **asdict(entry.source), **_row(entry, t.PACKAGES)}
+        self._put(t.PACKAGES, {name: row[name] for name in t.PACKAGES.c.keys()})  # noqa: SIM118
+
+    def list_catalog(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
+        """Return the catalog, newest first.
+
+        Args:
+            name: Only this package, or the packages of this app.
+        """
+        query = select(t.PACKAGES).order_by(t.PACKAGES.c.published_at.desc())
+        if name:
+            query = query.where((t.PACKAGES.c.name == name) | (t.PACKAGES.c.app == name))
+        return tuple(_catalog_entry(row) for row in self._rows(query))
+
+    def put_repository_state(self, state: RepositoryState) -> None:
+        """Write a state of a repository."""
+        self._put(t.REPOSITORY_STATES, _row(state, t.REPOSITORY_STATES))
+
+    def put_image(self, baked: Baked, *, commit: str, release_id: str) -> None:
+        """Write an image with the release that made it; what found it later changes nothing."""
+        image = baked.image
+        row = {
+            **_row(baked, t.IMAGES),
+            **{name: getattr(image, name) for name in ("image_id", "name", "app", "version")},
+            "bake_key": image.bake_key,
+            "created_at": image.created_at,
+            "commit": commit,
+            "release_id": release_id,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(t.IMAGES).values(row).on_conflict_do_nothing())
+
+    def list_images(self, app: str | None = None) -> tuple[Mapping[str, Any], ...]:
+        """Return the baked images' records, newest first."""
+        query = select(t.IMAGES).order_by(t.IMAGES.c.created_at.desc())
+        return self._rows(query.where(t.IMAGES.c.app == app) if app else query)
+
+    # Rollouts
+
+    def put_rollout(self, rollout: Rollout) -> None:
+        """Write a rollout, or write it over; its actions and verdicts stand apart."""
+        self._put(t.ROLLOUTS, _row(rollout, t.ROLLOUTS))
+
+    def get_rollout(self, rollout_id: str) -> Rollout:
+        """Return one rollout with its actions and the last verdict of each canary step.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        rows = self._rows(select(t.ROLLOUTS).where(t.ROLLOUTS.c.rollout_id == rollout_id))
+        if not rows:
+            raise NotFound(f"No rollout `{rollout_id}`", rollout_id=rollout_id)
+        return Rollout(
+            **{**rows[0], "phase": Phase(rows[0]["phase"])},
+            actions=self._actions(rollout_id),
+            verdicts=self._verdicts(rollout_id),
+        )
+
+    def change_rollout(self, rollout_id: str, **changes: Any) -> None:
+        """Write some fields of a rollout over."""
+        self.put_rollout(replace(self.get_rollout(rollout_id), **changes))
+
+    def put_action(self, rollout_id: str, number: int, *, text: str, seconds: float) -> None:
+        """Write that an action was carried out."""
+        row = {"rollout_id": rollout_id, "number": number, "text": text, "seconds": seconds}
+        self._put(t.ACTIONS, row)
+
+    def put_verdict(
+        self, rollout_id: str, *, action: int, look: int, step_percent: int, verdict: Verdict
+    ) -> None:
+        """Write what one look found."""
+        row = {
+            "rollout_id": rollout_id,
+            "action": action,
+            "look": look,
+            "step_percent": step_percent,
+            "outcome": verdict.outcome.value,
+            "observed_s": _seconds(verdict.canary),
+            "reasons": list(verdict.reasons),
+            "canary": _sample(verdict.canary),
+            "baseline": _sample(verdict.baseline),
+        }
+        self._put(t.VERDICTS, row)
+
+    def _actions(self, rollout_id: str) -> tuple[ActionDone, ...]:
+        query = select(t.ACTIONS).where(t.ACTIONS.c.rollout_id == rollout_id)
+        return tuple(
+            ActionDone(text=row["text"], seconds=row["seconds"])
+            for row in self._rows(query.order_by(t.ACTIONS.c.number))
+        )
+
+    def _verdicts(self, rollout_id: str) -> tuple[VerdictGiven, ...]:
+        query = select(t.VERDICTS).where(t.VERDICTS.c.rollout_id == rollout_id)
+        last = {
+            row["action"]: row
+            for row in self._rows(query.order_by(t.VERDICTS.c.action, t.VERDICTS.c.look))
+        }
+        return tuple(
+            VerdictGiven(
+                step_percent=row["step_percent"],
+                outcome=row["outcome"],
+                canary_requests=(row["canary"] or {}).get("requests", 0.0),
+                observed_s=row["observed_s"],
+                reasons=tuple(row["reasons"]),
+            )
+            for row in last.values()
+        )
+
+    # Events
+
+    def add_event(self, event: Event) -> Event:
+        """Append an event and return it with its number."""
+        row = {**_row(event, t.EVENTS), "facts": dict(event.facts)}
+        del row["sequence"]
+        with self._engine.begin() as connection:
+            result = connection.execute(insert(t.EVENTS).values(row))
+        return replace(event, sequence=int(result.lastrowid))
+
+    def list_events(self, subject: str | None = None, *, after: int = 0) -> tuple[Event, ...]:
+        """Return events in order.
+
+        Args:
+            subject: Only those of this release or rollout.
+            after: Only those with a greater number.
+        """
+        query = select(t.EVENTS).where(t.EVENTS.c.sequence > after).order_by(t.EVENTS.c.sequence)
+        if subject:
+            query = query.where(t.EVENTS.c.subject == subject)
+        return tuple(Event(**row) for row in self._rows(query))
+
+    # Locks and words
+
+    def lock(self, name: str, *, owner: str, reason: str, at: datetime) -> None:
+        """Take a lock, or keep it when *owner* has it already.
+
+        Raises:
+            Conflict: Another owner has it.
+        """
+        row = {"name": name, "owner": owner, "reason": reason, "since": at}
+        with self._engine.begin() as connection:
+            connection.execute(insert(t.LOCKS).values(row).on_conflict_do_nothing())
+        held = self.find_lock(name)
+        if held is not None and held.owner != owner:
+            raise Conflict(
+                f"{held.reason}: `{held.owner}` holds {name} since {held.since:%H:%M:%S} UTC",
+                hint=f"Follow it with `ovenbird release logs --follow {held.owner}`, "
+                f"go on with `ovenbird release resume {held.owner}`, "
+                f"or end it with `ovenbird release abort {held.owner}`",
+                owner=held.owner,
+            )
+
+    def unlock(self, name: str, *, owner: str) -> None:
+        """Let go of a lock, if *owner* has it."""
+        mine = (t.LOCKS.c.name == name) & (t.LOCKS.c.owner == owner)
+        with self._engine.begin() as connection:
+            connection.execute(delete(t.LOCKS).where(mine))
+
+    def find_lock(self, name: str) -> Lock | None:
+        """Return who holds a lock, if anyone does."""
+        rows = self._rows(select(t.LOCKS).where(t.LOCKS.c.name == name))
+        return Lock(**rows[0]) if rows else None
+
+    def say(self, release_id: str, word: str, *, actor: str, at: datetime) -> None:
+        """Keep a person's word on a release; the first of its kind counts."""
+        row = {"release_id": release_id, "word": word, "actor": actor, "at": at}
+        with self._engine.begin() as connection:
+            connection.execute(insert(t.WORDS).values(row).on_conflict_do_nothing())
+
+    def said(self, release_id: str, word: str) -> str | None:
+        """Return who said a word on a release, if anyone did."""
+        query = select(t.WORDS.c.actor).where(t.WORDS.c.release_id == release_id)
+        rows = self._rows(query.where(t.WORDS.c.word == word))
+        return str(rows[0]["actor"]) if rows else None
+
+    def count(self) -> int:
+        """Return the number of events; a cheap sign of life for ``doctor``."""
+        return int(self._rows(select(func.count().label("n")).select_from(t.EVENTS))[0]["n"])
+
+    def _put(self, table: Table, row: Mapping[str, Any]) -> None:
+        key = {column.name for column in table.primary_key}
+        statement = insert(table).values(row)
+        rest = {name: statement.excluded[name] for name in row if name not in key}
+        with self._engine.begin() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest))
+
+    def _rows(self, query: Any) -> tuple[Mapping[str, Any], ...]:
+        with self._engine.connect() as connection:
+            return tuple(dict(row) for row in connection.execute(query).mappings())
+
+
+def _row(value: Any, table: Table) -> dict[str, Any]:
+    """Return those fields of a value that are columns of a table."""
+    names = {field.name for field in fields(value)} & set(table.c.keys())
+    return {name: getattr(value, name) for name in names}
+
+
+def _release(row: Mapping[str, Any]) -> Release:
+    return Release(**{**row, "phase": Phase(row["phase"])})
+
+
+def _catalog_entry(row: Mapping[str, Any]) -> CatalogEntry:
+    package = {field.name: row[field.name] for field in fields(Package)}
+    return CatalogEntry(
+        package=Package(**{**package, "format": PackageFormat(row["format"])}),
+        source=Source(**{field.name: row[field.name] for field in fields(Source)}),
+        **{name: row[name] for name in ("channel", "state_number")},
+        **{name: row[name] for name in ("published_at", "published_by")},
+    )
+
+
+def _sample(sample: Sample | None) -> dict[str, Any] | None:
+    if sample is None:
+        return None
+    numbers = {name: getattr(sample, name) for name in ("requests", "errors", "slow")}
+    return {"name": str(sample.name), **numbers}
+
+
+def _seconds(sample: Sample | None) -> float:
+    return (sample.until - sample.since).total_seconds() if sample else 0.0

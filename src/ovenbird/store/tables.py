@@ -1,0 +1,145 @@
+"""The tables of the store; ``migrations/`` makes them, a test holds the two together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import JSON, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware time, kept as ISO 8601 text in UTC, so that text order is time order."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Write."""
+        del dialect
+        return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        """Read."""
+        del dialect
+        return datetime.fromisoformat(value) if value else None
+
+
+METADATA = MetaData()
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, String, primary_key=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, default="", server_default="")
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, default=0, server_default="0")
+
+
+RELEASES = Table(
+    "releases",
+    METADATA,
+    _key("release_id"),
+    *(_text(name) for name in ("app", "version", "ref", "commit", "phase", "actor")),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    *(_text(name) for name in ("image_id", "error", "hint")),
+    *(_number(name) for name in ("blocks_uploaded", "blocks_total")),
+)
+STAGES = Table(
+    "stages",
+    METADATA,
+    _key("release_id"),
+    _key("name"),
+    _number("position"),
+    Column("seconds", Float, nullable=False),
+)
+PACKAGES = Table(
+    "packages",
+    METADATA,
+    *(_key(name) for name in ("name", "version", "architecture", "format")),
+    *(_text(name) for name in ("path", "digest_sha256", "app", "commit", "url", "ref")),
+    *(_text(name) for name in ("directory", "channel", "published_by")),
+    *(_number(name) for name in ("size_bytes", "committed_at_epoch_s", "state_number")),
+    Column("published_at", Instant, nullable=False),
+)
+REPOSITORY_STATES = Table(
+    "repository_states",
+    METADATA,
+    *(_key(name) for name in ("repository", "channel")),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    *(_text(name) for name in ("directory", "suite", "component", "key_path")),
+)
+IMAGES = Table(
+    "images",
+    METADATA,
+    _key("image_id"),
+    *(_text(name) for name in ("name", "app", "version", "commit", "release_id", "bake_key")),
+    *(_text(name) for name in ("digest_sha256",)),
+    *(_number(name) for name in ("blocks_uploaded", "blocks_total")),
+    Column("created_at", Instant, nullable=False),
+)
+ROLLOUTS = Table(
+    "rollouts",
+    METADATA,
+    _key("rollout_id"),
+    *(_text(name) for name in ("release_id", "kind", "environment", "cluster", "image_id")),
+    *(_text(name) for name in ("version", "actor", "phase", "error", "hint")),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+ACTIONS = Table(
+    "actions",
+    METADATA,
+    _key("rollout_id"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _text("text"),
+    Column("seconds", Float, nullable=False),
+)
+VERDICTS = Table(
+    "verdicts",
+    METADATA,
+    _key("rollout_id"),
+    Column("action", Integer, primary_key=True, autoincrement=False),
+    Column("look", Integer, primary_key=True, autoincrement=False),
+    _number("step_percent"),
+    _text("outcome"),
+    Column("observed_s", Float, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Column("canary", JSON),
+    Column("baseline", JSON),
+)
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("subject", String, nullable=False, index=True),
+    _text("kind"),
+    _text("text"),
+    Column("facts", JSON, nullable=False),
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+LOCKS = Table(
+    "locks",
+    METADATA,
+    _key("name"),
+    *(_text(name) for name in ("owner", "reason")),
+    Column("since", Instant, nullable=False),
+)
+WORDS = Table(
+    "words",
+    METADATA,
+    _key("release_id"),
+    _key("word"),
+    _text("actor"),
+    Column("at", Instant, nullable=False),
+)
