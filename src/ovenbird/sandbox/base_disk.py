@@ -46,13 +46,15 @@ MODULES = [
 ]  # fmt: skip
 FIXED = {"E2FSPROGS_FAKE_TIME": str(EPOCH_S), "SOURCE_DATE_EPOCH": str(EPOCH_S)}
 
+# EBS volumes are NVMe devices that may pause. Source: EC2 user guide, "I/O operation timeout".
+KERNEL_OPTIONS = "console=tty0 console=ttyS0,115200 net.ifnames=0 nvme_core.io_timeout=4294967295"
 GRUB_CFG = f"""set timeout=0
 set default=0
 serial --unit=0 --speed=115200
 terminal_output serial console
 search --no-floppy --fs-uuid --set=root {ROOT_UUID}
 menuentry "Linux" {{
-  linux /vmlinuz root=UUID={ROOT_UUID} ro console=tty0 console=ttyS0,115200 net.ifnames=0
+  linux /vmlinuz root=UUID={ROOT_UUID} ro {KERNEL_OPTIONS}
   initrd /initrd.img
 }}
 """
