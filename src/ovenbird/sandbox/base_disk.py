@@ -8,8 +8,9 @@
 Every UUID, time and hash seed is fixed: the same tree gives the same bytes.
 
 Source: GNU GRUB manual, "BIOS installation"; grub/i386/pc/boot.h (offsets in boot.img);
-mke2fs(8); debugfs(8), "set_inode_field". Measured on 2026-11-23: boots with BIOS, UEFI,
-and UEFI with NVMe in QEMU; on 2026-11-24: two builds from nothing are the same bytes.
+mke2fs(8); debugfs(8), "set_inode_field". Measured on 2026-11-24: two builds from nothing
+are the same bytes. A prototype of this layout booted with BIOS and UEFI in QEMU; this
+disk's own kernel has not been booted yet.
 """
 
 from __future__ import annotations
