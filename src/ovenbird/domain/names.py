@@ -124,3 +124,8 @@ def target_group_name(name: ServerGroupName) -> str:
     digest = hashlib.sha256(str(name).encode()).hexdigest()[:8]
     head = re.sub(r"[^A-Za-z0-9]+", "-", str(name))
     return f"{head[: TARGET_GROUP_NAME_CHARS - 9].strip('-')}-{digest}"
+
+
+def alarm_name(name: ServerGroupName, word: str) -> str:
+    """Return the name of one of the server group's alarms, as ``hello-prod-v012-5xx``."""
+    return f"{name}-{word}"

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.clusters import Capacity, Cluster, Instance
 from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
+from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
+from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.verdicts import Sample
 
 Progress = Callable[[str], None]
 """Takes one sentence about what is happening now, for a person who waits."""
@@ -89,3 +93,39 @@ class BakeWorkshop(Protocol):
     def open(
         self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
     ) -> AbstractContextManager[BakeRoom]: ...
+
+
+class ServerGroups(Protocol):
+    """Clusters and server groups of one environment; each change can be made twice."""
+
+    def get_cluster(self, name: ClusterName, environment: str) -> Cluster: ...
+
+    def list_clusters(self, environment: str) -> tuple[Cluster, ...]: ...
+
+    def list_instances(self, name: ServerGroupName) -> tuple[Instance, ...]: ...
+
+    def create(self, wanted: CreateServerGroup) -> None: ...
+
+    def pin(self, name: ServerGroupName) -> None: ...
+
+    def unpin(self, name: ServerGroupName) -> None: ...
+
+    def resize(self, name: ServerGroupName, capacity: Capacity) -> None: ...
+
+    def set_weights(self, weights: Sequence[Weight]) -> None: ...
+
+    def disable(self, name: ServerGroupName, *, at: datetime) -> None: ...
+
+    def enable(self, name: ServerGroupName) -> None: ...
+
+    def destroy(self, name: ServerGroupName) -> None: ...
+
+
+class Metrics(Protocol):
+    """What the load balancer counted, and which alarms fire."""
+
+    def samples(
+        self, names: Sequence[ServerGroupName], *, since: datetime, until: datetime, slow_s: float
+    ) -> tuple[Sample, ...]: ...
+
+    def firing(self, alarms: Sequence[str]) -> Mapping[str, str]: ...
