@@ -14,9 +14,9 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.errors import CommandFailed, InvalidRequest
 from ovenbird.system.commands import run
-from ovenbird.system.overlays import Change, Removed, Written
+from ovenbird.system.overlays import Change, Removed, Written, attributes
 
 EPOCH_S = 1_760_000_000  # no file of a bake is newer: 2025-10-09T08:53:20Z
 TIMEOUT_S = 600.0
@@ -40,7 +40,8 @@ def apply(
         CommandFailed: debugfs complained, or the file system is not clean afterwards.
     """
     script = work / "debugfs.commands"
-    script.write_text("\n".join(commands(changed, upper=upper, lower=lower, work=work)) + "\n")
+    lines = commands(changed, upper=upper, lower=lower, work=work)
+    script.write_text("\n".join([*lines, ""]), encoding="utf-8", errors="surrogateescape")
     target = f"{disk}?offset={offset}"
     env = {"E2FSPROGS_FAKE_TIME": str(EPOCH_S), "DEBUGFS_PAGER": "cat"}
     # debugfs goes on after a failure and ends with 0: what it says is what counts.
@@ -48,8 +49,18 @@ def apply(
                timeout_s=TIMEOUT_S, env=env)  # fmt: skip
     complaints = [line for line in said.splitlines() if line and not line.startswith(_NOISE)]
     if complaints:
-        raise CommandFailed("`debugfs` could not apply the bake", stderr="\n".join(complaints[:20]))
+        raise CommandFailed(
+            "`debugfs` could not apply the bake",
+            hint=_hint(said),
+            stderr="\n".join(complaints[:20]),
+        )
     run(["e2fsck", "-f", "-n", target], timeout_s=TIMEOUT_S)
+
+
+def _hint(said: str) -> str:
+    if "Could not allocate" in said:
+        return "The image's root file system is full: use a larger base image"
+    return "This is a bug in the bake; keep the log"
 
 
 def commands(changed: Sequence[Change], *, upper: Path, lower: Path, work: Path) -> list[str]:
@@ -78,6 +89,7 @@ class _Script:
         self.lines: list[str] = []
         self.touched: set[str] = set()
         self.gone: set[str] = set()
+        self.fresh: set[str] = set()  # directories with nothing of the lower tree in them
         self.directories: list[Written] = []
         self.attribute_files = 0
 
@@ -90,12 +102,16 @@ class _Script:
     def directory(self, change: Written) -> None:
         """A directory is made, or only noted when it is there."""
         below = self.lower / change.path
-        if below.is_symlink() or not below.is_dir() or change.path in self.gone:
+        if not self._is_below(change.path) or below.is_symlink() or not below.is_dir():
             self._replace(change.path)
             self.lines.append(f"mkdir {quoted('/' + change.path)}")
             self.touched.add(change.path)
+            self.fresh.add(change.path)
         elif _metadata_differs(change, below):
             self.touched.add(change.path)
+            stale = sorted(set(attributes(below)) - set(change.attributes))
+            name = quoted("/" + change.path)
+            self.lines += [f"ea_rm {name} {quoted(attribute)}" for attribute in stale]
         self.directories.append(change)
 
     def entry(self, change: Written) -> None:
@@ -114,21 +130,34 @@ class _Script:
             self.lines += _times(quoted("/"), EPOCH_S)
 
     def _replace(self, path: str) -> None:
-        below = self.lower / path
         self.touched.add(_parent(path))
-        if path not in self.gone and (below.is_symlink() or below.exists()):
+        if self._is_below(path):
             self.lines += _removal(self.lower, path)
+
+    def _is_below(self, path: str) -> bool:
+        """Tell whether the lower tree still has something at this path."""
+        below = self.lower / path
+        missing = path in self.gone or _parent(path) in self.fresh
+        return not missing and (below.is_symlink() or below.exists())
 
     def _attributes(self, change: Written) -> None:
         for name, value in sorted(change.attributes.items()):
             path = self.work / f"attribute-{self.attribute_files}"
             self.attribute_files += 1
             path.write_bytes(value)
-            self.lines.append(f"ea_set -f {quoted(str(path))} {quoted('/' + change.path)} {name}")
+            self.lines.append(
+                f"ea_set -f {quoted(str(path))} {quoted('/' + change.path)} {quoted(name)}"
+            )
 
 
 def quoted(text: str) -> str:
-    """Quote one argument for debugfs: double quotes around, inner ones doubled."""
+    """Quote one argument for debugfs: double quotes around, inner ones doubled.
+
+    Raises:
+        InvalidRequest: It holds a line break, which would end the command.
+    """
+    if "\n" in text or "\r" in text:
+        raise InvalidRequest(f"{text!r} holds a line break", hint="Rename it")
     return '"' + text.replace('"', '""') + '"'
 
 
@@ -195,4 +224,6 @@ def _times(name: str, modified_s: int) -> Iterable[str]:
 
 def _metadata_differs(change: Written, below: Path) -> bool:
     was, now = below.lstat(), change.status
-    return (was.st_mode, was.st_uid, was.st_gid) != (now.st_mode, now.st_uid, now.st_gid)
+    if (was.st_mode, was.st_uid, was.st_gid) != (now.st_mode, now.st_uid, now.st_gid):
+        return True
+    return attributes(below) != dict(change.attributes)

@@ -50,52 +50,72 @@ def changes(upper: Path, lower: Path) -> tuple[Change, ...]:
     Files that were copied up but are as before are left out.
 
     Raises:
-        InvalidRequest: A name holds a line break, which no tool below can carry.
+        InvalidRequest: A name or a link holds a line break, which no tool below can carry.
     """
-    links: dict[int, str] = {}
-    found = list(_walk(upper, lower, "", links))
+    found = list(_Walk(upper, lower).directory("", below=True, hidden=False))
     removed = [change for change in found if isinstance(change, Removed)]
     return (*removed, *(change for change in found if isinstance(change, Written)))
 
 
-def _walk(upper: Path, lower: Path, rel: str, links: dict[int, str]) -> Iterator[Change]:
-    names = _names(upper / rel)
-    if rel and _opaque(upper / rel) and (lower / rel).is_dir():
-        hidden = sorted(set(_names(lower / rel)) - set(names))
-        yield from (Removed(path=f"{rel}/{name}") for name in hidden)
-    for name in names:
-        if not rel and name in NOT_IN_IMAGES:
-            continue
-        yield from _one(upper, lower, f"{rel}/{name}" if rel else name, links)
+class _Walk:
+    """One walk through an upper directory; knows which inodes it has seen.
 
+    Everywhere, *below* tells whether the lower tree has a real directory there (a symbolic
+    link to one is none: its target's files are not the directory's), and *hidden* whether
+    an opaque directory above covers it.
+    """
 
-def _one(upper: Path, lower: Path, path: str, links: dict[int, str]) -> Iterator[Change]:
-    if "\n" in path:
-        raise InvalidRequest(f"The name {path!r} holds a line break", hint="Rename it")
-    status = (upper / path).lstat()
-    below = _lstat(lower / path)
-    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-        if below is not None:
-            yield Removed(path=path)
-        return
-    written = Written(path=path, status=status, attributes=attributes(upper / path))
-    if stat.S_ISDIR(status.st_mode):
-        yield written
-        yield from _walk(upper, lower, path, links)
-    else:
-        yield from _file(upper, lower, written, links)
+    def __init__(self, upper: Path, lower: Path) -> None:
+        self.upper, self.lower = upper, lower
+        self.links: dict[int, str] = {}
 
+    def directory(self, rel: str, *, below: bool, hidden: bool) -> Iterator[Change]:
+        names = _names(self.upper / rel)
+        if hidden and below:
+            covered = sorted(set(_names(self.lower / rel)) - set(names))
+            yield from (Removed(path=f"{rel}/{name}") for name in covered)
+        for name in names:
+            if rel or name not in NOT_IN_IMAGES:
+                path = f"{rel}/{name}" if rel else name
+                yield from self.one(path, below=below, hidden=hidden)
 
-def _file(upper: Path, lower: Path, written: Written, links: dict[int, str]) -> Iterator[Change]:
-    path, status, below = written.path, written.status, _lstat(lower / written.path)
-    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
-        if status.st_ino in links:
-            yield Written(path=path, status=status, link_to=links[status.st_ino])
+    def one(self, path: str, *, below: bool, hidden: bool) -> Iterator[Change]:
+        _refuse_line_breaks(path, path)
+        status = (self.upper / path).lstat()
+        was = _lstat(self.lower / path) if below else None
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+            if was is not None:
+                yield Removed(path=path)
             return
-        links[status.st_ino] = path
-    elif below is not None and _same(upper / path, status, lower / path, below):
-        return
-    yield written
+        written = Written(path=path, status=status, attributes=attributes(self.upper / path))
+        for name in written.attributes:
+            _refuse_line_breaks(path, name)
+        if not stat.S_ISDIR(status.st_mode):
+            yield from self.file(written, was)
+            return
+        yield written
+        real = was is not None and stat.S_ISDIR(was.st_mode)
+        covers = hidden or _opaque(self.upper / path)
+        yield from self.directory(path, below=real, hidden=covers)
+
+    def file(self, written: Written, was: os.stat_result | None) -> Iterator[Change]:
+        path, status = written.path, written.status
+        if stat.S_ISLNK(status.st_mode):
+            _refuse_line_breaks(path, os.fspath((self.upper / path).readlink()))
+        if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+            if status.st_ino in self.links:
+                yield Written(path=path, status=status, link_to=self.links[status.st_ino])
+                return
+            self.links[status.st_ino] = path
+        elif was is not None and _same(self.upper / path, status, self.lower / path, was):
+            return
+        yield written
+
+
+def _refuse_line_breaks(path: str, text: str) -> None:
+    # debugfs reads one command from each line, and ends it at a carriage return, too.
+    if "\n" in text or "\r" in text:
+        raise InvalidRequest(f"{text!r} at `/{path!r}` holds a line break", hint="Rename it")
 
 
 def _names(directory: Path) -> list[str]:
@@ -141,9 +161,7 @@ def carried_over(change: Change, upper: Path, made: Path) -> bool:
     """Tell whether a change arrived in *made*: kind, mode, owner, bytes, attributes."""
     there = _lstat(made / change.path)
     if isinstance(change, Removed):
-        return there is None or (upper / change.path).exists()
-    if there is None:
-        return False
-    return stat.S_ISDIR(change.status.st_mode) or _same(
+        return there is None
+    return there is not None and _same(
         upper / change.path, change.status, made / change.path, there
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.errors import CommandFailed, InvalidRequest
 from ovenbird.system.commands import run
 from ovenbird.system.debugfs import EPOCH_S, apply, commands, quoted
 from ovenbird.system.overlays import Removed, changes
@@ -145,6 +145,46 @@ def test_removals_come_first_and_go_from_the_leaves_up(trees: Trees) -> None:
     assert script[:3] == ['rm "/top/inner/file"', 'rmdir "/top/inner"', 'rmdir "/top"']
 
 
-@given(st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs"])))
+@pytest.mark.parametrize("text", ["a\nrm b", "a\rb"])
+def test_what_would_end_a_command_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="line break"):
+        quoted(text)
+
+
+def test_a_directory_takes_new_attributes_and_loses_old_ones(trees: Trees) -> None:
+    for tree, name in ((trees.lower, "user.old"), (trees.upper, "user.new")):
+        (tree / "logs").mkdir(mode=0o755)
+        os.setxattr(tree / "logs", name, b"x")
+
+    trees.applied()
+
+    listed = trees.ask("ea_list /logs")
+    assert "user.new" in listed
+    assert "user.old" not in listed
+
+
+def test_a_directory_in_the_place_of_a_link_has_its_own_files(trees: Trees) -> None:
+    (trees.lower / "real").mkdir()
+    (trees.lower / "real/file").write_text("same")
+    (trees.lower / "link").symlink_to("real")
+    (trees.upper / "link").mkdir()
+    (trees.upper / "link/file").write_text("same")
+
+    trees.applied()
+
+    assert trees.ask("cat /link/file") == "same"
+    assert trees.ask("cat /real/file") == "same"
+
+
+def test_a_full_file_system_is_said_to_be_full(trees: Trees) -> None:
+    (trees.upper / "big").write_bytes(os.urandom(20 * 2**20))
+
+    with pytest.raises(CommandFailed, match="could not apply") as caught:
+        trees.applied()
+
+    assert "larger base image" in caught.value.hint
+
+
+@given(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"])))
 def test_quoting_doubles_quotes_and_nothing_else(text: str) -> None:
     assert quoted(text)[1:-1].replace('""', '"') == text
