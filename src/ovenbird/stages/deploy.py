@@ -1,0 +1,161 @@
+"""Carry out one action of a plan; carried out twice, it gives the same world."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import assert_never
+
+from ovenbird.domain.clusters import Cluster, InstanceState
+from ovenbird.domain.errors import Conflict, Unhealthy
+from ovenbird.domain.names import ServerGroupName
+from ovenbird.domain.plans import (
+    Action,
+    AwaitHealthy,
+    CreateServerGroup,
+    Decommission,
+    Disable,
+    Enable,
+    Judge,
+    Pin,
+    Resize,
+    SetWeights,
+    Unpin,
+)
+from ovenbird.domain.ports import Clock, Progress, ServerGroups
+from ovenbird.domain.rollouts import describe
+
+EVERY = timedelta(seconds=1)  # one DescribeAutoScalingGroups and one DescribeTargetHealth
+NEW_PLAN = "Look at the cluster and start again: a new plan will be made"
+
+
+def carry_out(  # noqa: C901, PLR0912 - one line for each kind of action
+    action: Action, *, groups: ServerGroups, clock: Clock, progress: Progress
+) -> None:
+    """Do what the action says, and return when it is done.
+
+    A ``Judge`` is observed by ``stages.judge``; it is refused here.
+
+    Raises:
+        Unhealthy: Instances did not become healthy in time, or a group did not go away.
+        Conflict: A group that the action needs is not there.
+        CloudError: AWS refused a call.
+    """
+    progress(describe(action))
+    match action:
+        case CreateServerGroup():
+            groups.create(action)
+        case Pin():
+            groups.pin(action.name)
+        case Unpin():
+            groups.unpin(action.name)
+        case Resize():
+            groups.resize(action.name, action.capacity)
+        case AwaitHealthy():
+            _await_healthy(action, groups=groups, clock=clock, progress=progress)
+        case SetWeights():
+            groups.set_weights(action.weights)
+        case Disable():
+            groups.disable(action.name, at=clock.now())
+        case Enable():
+            groups.enable(action.name)
+        case Decommission():
+            groups.destroy(action.name)
+        case Judge():
+            raise Conflict(f"`{action.canary}` is to be judged, not deployed")
+        case _:
+            assert_never(action)
+
+
+def check(  # noqa: C901, PLR0912 - one line for each kind of action
+    action: Action, cluster: Cluster
+) -> None:
+    """Look once more, right before an action, that it does not leave the cluster dark.
+
+    Args:
+        action: What is about to be done.
+        cluster: As it is now; the plan may be minutes old.
+
+    Raises:
+        Conflict: It would, or a group that it needs is gone.
+    """
+    match action:
+        case CreateServerGroup():
+            _refuse_a_taken_name(action, cluster)
+        case SetWeights():
+            _refuse_darkness(action, cluster)
+        case Decommission():
+            _refuse_in_traffic(action.name, cluster, "decommissioning")
+        case Disable():
+            _refuse_in_traffic(_existing(action.name, cluster), cluster, "disabling")
+        case Resize():
+            _existing(action.name, cluster)
+            if action.capacity.desired == 0:
+                _refuse_in_traffic(action.name, cluster, "emptying")
+        case Pin() | Unpin() | AwaitHealthy() | Enable():
+            _existing(action.name, cluster)
+        case Judge():
+            _existing(action.canary, cluster)
+        case _:
+            assert_never(action)
+
+
+def _await_healthy(
+    action: AwaitHealthy, *, groups: ServerGroups, clock: Clock, progress: Progress
+) -> None:
+    deadline = clock.now() + action.within
+    seen = -1
+    while True:
+        instances = groups.list_instances(action.name)
+        healthy = sum(i.state is InstanceState.HEALTHY for i in instances)
+        if healthy != seen:
+            progress(f"`{action.name}`: {healthy} of {action.instances} instances healthy")
+        if healthy >= action.instances:
+            return
+        if clock.now() >= deadline:
+            reasons = "; ".join(sorted({i.reason for i in instances if i.reason}))
+            raise Unhealthy(
+                f"`{action.name}` has {healthy} of {action.instances} instances healthy after"
+                f" {action.within.total_seconds():g} s{': ' if reasons else ''}{reasons}",
+                hint="Look at the console of one: does the service start and answer its health check?",  # noqa: E501
+                server_group=str(action.name),
+                instances=", ".join(i.instance_id for i in instances),
+            )
+        seen = healthy
+        clock.sleep(EVERY.total_seconds())
+
+
+def _refuse_a_taken_name(action: CreateServerGroup, cluster: Cluster) -> None:
+    there = cluster.find(action.name)
+    if there is not None and there.release_id != action.release_id:
+        raise Conflict(f"`{action.name}` belongs to release `{there.release_id}`", hint=NEW_PLAN)
+
+
+def _refuse_darkness(action: SetWeights, cluster: Cluster) -> None:
+    wanted = [
+        group
+        for weight in action.weights
+        if weight.percent and (group := cluster.find(_existing(weight.name, cluster)))
+    ]
+    serves = any(group.enabled and group.healthy for group in cluster.groups)
+    if serves and not any(group.healthy for group in wanted):
+        names = " and ".join(f"`{group.name}`" for group in wanted)
+        raise Conflict(
+            f"{names} has no healthy instance: sending all traffic there would leave"
+            f" `{cluster.name}` dark",
+            hint=NEW_PLAN,
+        )
+
+
+def _refuse_in_traffic(name: ServerGroupName, cluster: Cluster, doing: str) -> None:
+    group = cluster.find(name)
+    if group is not None and group.enabled:
+        raise Conflict(
+            f"`{name}` is in traffic ({group.weight} %): {doing} it would lose requests",
+            hint=NEW_PLAN,
+        )
+
+
+def _existing(name: ServerGroupName, cluster: Cluster) -> ServerGroupName:
+    if cluster.find(name) is None:
+        raise Conflict(f"`{name}` is not there any more", hint=NEW_PLAN)
+    return name
