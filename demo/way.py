@@ -25,8 +25,8 @@ from ovenbird.packaging.apt_repository import AptRepository
 from ovenbird.packaging.signing import SigningKey
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.places import PRODUCTION, cache_home
-from ovenbird.sandbox.server import STATUS_PATH
 from ovenbird.stages.bake import bake
 from ovenbird.stages.build import build
 from ovenbird.stages.publish import publish

@@ -78,11 +78,32 @@ def test_a_baked_image_is_found_by_its_key(images: Ec2Images, register: Register
     assert image in images.list_baked()
 
 
-def test_a_name_is_taken_once(images: Ec2Images, base: Image) -> None:
+def test_a_name_is_taken_once(images: Ec2Images, base: Image, endpoint: Endpoint) -> None:
+    ebs = endpoint.development.ebs
+    other = SnapshotId(ebs.start_snapshot(VolumeSize=2)["SnapshotId"])
+    ebs.complete_snapshot(SnapshotId=other, ChangedBlocksCount=0)
+
     with pytest.raises(Conflict, match="already in use"):
-        images.register(
-            name=base.name, base=base, snapshot_id=SnapshotId(base.root_snapshot_id), tags={}
-        )
+        images.register(name=base.name, base=base, snapshot_id=other, tags={})
+
+
+def test_registering_again_after_a_crash_gives_the_same_image(
+    images: Ec2Images, base: Image
+) -> None:
+    again = images.register(
+        name=base.name, base=base, snapshot_id=SnapshotId(base.root_snapshot_id), tags={}
+    )
+
+    assert again == base
+
+
+def test_an_image_that_others_share_under_our_bases_name_is_not_taken_for_it(
+    images: Ec2Images, base: Image, theirs: Ec2Images
+) -> None:
+    images.share(base, account_id=PRODUCTION)
+
+    assert theirs.get(base.image_id).name == base.name
+    assert theirs.find_by_name(base.name) is None
 
 
 def test_an_image_that_is_not_shared_does_not_exist_for_others(

@@ -51,8 +51,12 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "ResourceInUse": Conflict,
     "ScalingActivityInProgress": Conflict,
     "InvalidParameterValue": InvalidRequest,
+    "InvalidAMIID.Malformed": InvalidRequest,
+    "InvalidParameterException": InvalidRequest,
 }
-_HINTS = {
+HINTS = {
+    "InvalidAMIID.NotFound": "Is it in this account and Region, or shared with this account?",
+    "InvalidAMIID.Unavailable": "It was deregistered: name another one",
     "AccessDenied": "Does the role exist, and does its trust policy name this account?",
     "InvalidClientTokenId": "Look at the credentials file and the profile in the settings",
     "ExpiredToken": "Log in again",
@@ -74,7 +78,7 @@ def cloud_errors(doing: str) -> Iterator[None]:
         words = str(detail.get("Message") or error)
         kind = _KINDS.get(code, CloudError)
         raise kind(
-            f"AWS refused {doing}: {code}: {words}", hint=_HINTS.get(code, ""), code=code
+            f"AWS refused {doing}: {code}: {words}", hint=HINTS.get(code, ""), code=code
         ) from error
     except (EndpointConnectionError, ConnectTimeoutError) as error:
         raise CloudError(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ovenbird.aws.clients import Account
-from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.errors import HINTS, cloud_errors
 from ovenbird.aws.tags import from_aws, to_aws
-from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.aws.waiting import await_state
+from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, Image, ImageId, SnapshotId
+from ovenbird.domain.ports import Clock
+from ovenbird.system.clock import SystemClock
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
+
+AVAILABLE_WITHIN = timedelta(minutes=5)
 
 
 class Ec2Images:
@@ -21,11 +26,15 @@ class Ec2Images:
 
     Permissions: ec2:DescribeImages, ec2:RegisterImage, ec2:CreateTags,
     ec2:ModifyImageAttribute, ec2:ModifySnapshotAttribute.
+
+    Args:
+        account: Whose images.
+        clock: Waits for a new image; the host's by default.
     """
 
-    def __init__(self, account: Account) -> None:
-        self._account = account
-        self._ec2 = account.ec2
+    def __init__(self, account: Account, *, clock: Clock | None = None) -> None:
+        self._account_id, self._ec2 = account.account_id, account.ec2
+        self._clock = clock or SystemClock()
 
     def get(self, image_id: ImageId) -> Image:
         """Return one image by id.
@@ -36,12 +45,19 @@ class Ec2Images:
         with cloud_errors(f"describing image `{image_id}`"):
             found = self._ec2.describe_images(ImageIds=[image_id])["Images"]
         if not found:
-            raise NotFound(f"No image `{image_id}`", hint="Is it shared with this account?")
+            raise NotFound(f"No image `{image_id}`", hint=HINTS["InvalidAMIID.NotFound"])
         return _image(found[0])
 
     def find_by_name(self, name: str) -> Image | None:
-        """Return the newest image of that name that this account can see."""
-        return self._newest([{"Name": "name", "Values": [name]}], f"looking for image `{name}`")
+        """Return this account's own image of that name, if any.
+
+        Anyone may publish an image under any name, so others' images are never found.
+        """
+        own: list[FilterTypeDef] = [
+            {"Name": "name", "Values": [name]},
+            {"Name": "owner-id", "Values": [self._account_id]},
+        ]
+        return self._newest(own, f"looking for image `{name}`")
 
     def find_baked(self, bake_key: str) -> Image | None:
         """Return the newest available image that a bake with this key made, if any."""
@@ -52,7 +68,7 @@ class Ec2Images:
         return self._newest(wanted, f"looking for bake `{bake_key}`")
 
     def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
-        """Return the images that bakes made, newest first.
+        """Return the images that bakes made, newest first; shared ones that are tagged here, too.
 
         Args:
             app: Only of this app.
@@ -70,8 +86,24 @@ class Ec2Images:
     ) -> Image:
         """Make a snapshot bootable under *name*, with everything of *base*, tagged at once.
 
-        Returns when the image is available; EC2 may not know a new id for seconds.
+        Safe to repeat: an image of this name and this snapshot is returned as it is.
+        Returns when the image is available.
+
+        Raises:
+            Conflict: Another image has the name.
         """
+        try:
+            image_id = self._register(name, base, snapshot_id, tags)
+        except Conflict:
+            found = self.find_by_name(name)
+            if found is None or found.root_snapshot_id != snapshot_id:
+                raise
+            image_id = found.image_id
+        return self._available(image_id)
+
+    def _register(
+        self, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
+    ) -> ImageId:
         boot = {"BootMode": base.boot_mode} if base.boot_mode else {}
         with cloud_errors(f"registering image `{name}`"):
             answer = self._ec2.register_image(
@@ -90,10 +122,7 @@ class Ec2Images:
                 TagSpecifications=[{"ResourceType": "image", "Tags": to_aws(tags)}],
                 **boot,  # type: ignore[arg-type]
             )
-            image_id = ImageId(answer["ImageId"])
-            waiter = self._ec2.get_waiter("image_available")
-            waiter.wait(ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
-        return self.get(image_id)
+        return ImageId(answer["ImageId"])
 
     def share(self, image: Image, *, account_id: str) -> None:
         """Let another account launch the image and read its snapshot; safe to repeat."""
@@ -113,6 +142,26 @@ class Ec2Images:
         """Write this account's own tags on an image that it can see."""
         with cloud_errors(f"tagging image `{image_id}`"):
             self._ec2.create_tags(Resources=[image_id], Tags=to_aws(tags))
+
+    def _available(self, image_id: ImageId) -> Image:
+        await_state(
+            f"Image `{image_id}`",
+            lambda: self._state(image_id),
+            done=lambda state: state == "available",
+            within=AVAILABLE_WITHIN,
+            every=timedelta(seconds=1),
+            clock=self._clock,
+        )
+        return self.get(image_id)
+
+    def _state(self, image_id: ImageId) -> str:
+        try:
+            state = self.get(image_id).state
+        except NotFound:
+            return "unknown"  # EC2 may not know a new id for seconds
+        if state in {"failed", "error", "invalid", "deregistered"}:
+            raise CloudError(f"Image `{image_id}` ended in state `{state}`")
+        return state
 
     def _newest(self, filters: list[FilterTypeDef], doing: str) -> Image | None:
         images = [_image(raw) for raw in self._described(filters, doing)]

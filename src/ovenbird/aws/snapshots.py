@@ -6,9 +6,11 @@ up to two minutes); facts measured on 2026-11-23: 16 threads fill two cores.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,13 @@ from ovenbird.domain.blocks import (
 from ovenbird.domain.errors import CloudError, NotFound
 from ovenbird.domain.images import SnapshotId
 from ovenbird.domain.ports import Clock
+from ovenbird.system.caches import forget_idle, full_disk_errors
 from ovenbird.system.locks import file_lock
 
 THREADS = 16
 UNKNOWN_WITHIN_S = 120.0  # how long a new snapshot may be unknown to PutSnapshotBlock
+KEPT_DISKS = 4  # however long they are idle
+ATTEMPTS = 3
 COMPLETE_WITHIN = timedelta(minutes=30)
 
 
@@ -58,14 +63,22 @@ class EbsSnapshots:
 
         Raises:
             CloudError: A block's bytes do not have the checksum that EBS gave.
+            OvenbirdError: The cache's disk is full.
         """
         endpoint = "aws" if not self._account.access.endpoint_url else "local"
         target = self._cache / f"{endpoint}-{self._account.account_id}-{snapshot_id}.raw"
         with file_lock(target.with_suffix(".lock")):
             if not target.exists():
                 part = target.with_suffix(".part")
-                self._read_into(snapshot_id, part)
-                part.replace(target)
+                try:
+                    with full_disk_errors(self._cache):
+                        self._read_into(snapshot_id, part)
+                    part.replace(target)
+                finally:
+                    part.unlink(missing_ok=True)  # half a disk only takes room
+            target.touch()
+        disks = sorted(self._cache.glob("*-snap-*.raw"))
+        forget_idle(disks, keep=KEPT_DISKS, now=self._clock.now())
         return target
 
     def upload(
@@ -79,33 +92,29 @@ class EbsSnapshots:
     ) -> SnapshotId:
         """Write a snapshot that differs from its parent in these blocks.
 
+        Safe to repeat: a snapshot that an earlier, killed call with this token left is
+        completed, or returned as it is. On failure a pending one may be left behind, which
+        AWS ends after an hour.
+
         Args:
             blocks: Index → 524,288 bytes.
             parent: A completed snapshot of the same account; None to write a whole one.
             size_gib: Volume size.
-            token: Client token: asking twice with it starts one snapshot.
+            token: Client token; to be another one when any argument is.
             tags: Written in the creating call.
         """
-        inherits: Any = {"ParentSnapshotId": parent} if parent else {}
-        with cloud_errors("starting a snapshot"):
-            snapshot_id = SnapshotId(
-                self._ebs.start_snapshot(
-                    VolumeSize=size_gib,
-                    **inherits,
-                    ClientToken=token,
-                    Description=tags.get("Name", ""),
-                    Tags=to_aws(tags),
-                    Timeout=60,
-                )["SnapshotId"]
-            )
-        if (
-            self._state(snapshot_id) != "completed"
-        ):  # an earlier run with this token may have done it
-            self._write(snapshot_id, blocks)
-        return snapshot_id
+        for _ in range(ATTEMPTS):
+            snapshot_id, state = self._start(parent, size_gib, token, tags)
+            if state == "completed":
+                return snapshot_id
+            if state != "error" and self._is_written(snapshot_id, blocks):
+                return snapshot_id
+            # EBS answers a token with its first snapshot, though that has timed out or is gone.
+            token = hashlib.sha256(f"{token}:{snapshot_id}".encode()).hexdigest()
+        raise CloudError(f"Snapshots with tags {dict(tags)} vanish while they are written")
 
-    def forget_unfinished(self, tag: str, value: str) -> None:
-        """Delete pending snapshots with this tag, of bakes that died."""
+    def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None:
+        """Delete pending snapshots with this tag, of bakes that died; all but one."""
         with cloud_errors("looking for unfinished snapshots"):
             pages = self._ec2.get_paginator("describe_snapshots").paginate(
                 OwnerIds=["self"],
@@ -114,8 +123,35 @@ class EbsSnapshots:
                     {"Name": "status", "Values": ["pending"]},
                 ],
             )
-            for snapshot in [s for page in pages for s in page["Snapshots"]]:
-                self._ec2.delete_snapshot(SnapshotId=snapshot["SnapshotId"])
+            found = {SnapshotId(s["SnapshotId"]) for page in pages for s in page["Snapshots"]}
+        for snapshot_id in sorted(found - {keep}):
+            with suppress(NotFound), cloud_errors(f"deleting `{snapshot_id}`"):
+                self._ec2.delete_snapshot(SnapshotId=snapshot_id)
+
+    def _start(
+        self, parent: SnapshotId | None, size_gib: int, token: str, tags: Mapping[str, str]
+    ) -> tuple[SnapshotId, str]:
+        """Return the token's snapshot and its state."""
+        inherits: Any = {"ParentSnapshotId": parent} if parent else {}
+        with cloud_errors("starting a snapshot"):
+            answer = self._ebs.start_snapshot(
+                VolumeSize=size_gib,
+                **inherits,
+                ClientToken=token,
+                Description=tags.get("Name", ""),
+                Tags=to_aws(tags),
+                Timeout=60,
+            )
+        snapshot_id = SnapshotId(answer["SnapshotId"])
+        return snapshot_id, self._state(snapshot_id) or answer["Status"]
+
+    def _is_written(self, snapshot_id: SnapshotId, blocks: Mapping[int, bytes]) -> bool:
+        """Write and complete a snapshot; false when EBS does not know it any more."""
+        try:
+            self._write(snapshot_id, blocks)
+        except NotFound:
+            return False
+        return True
 
     def _read_into(self, snapshot_id: SnapshotId, path: Path) -> None:
         size, tokens = self._listed(snapshot_id)
@@ -170,7 +206,7 @@ class EbsSnapshots:
             )
         await_state(
             f"Snapshot `{snapshot_id}`",
-            lambda: self._state(snapshot_id),
+            lambda: self._progress(snapshot_id),
             done=lambda state: state == "completed",
             within=COMPLETE_WITHIN,
             every=timedelta(seconds=0.2),
@@ -200,9 +236,16 @@ class EbsSnapshots:
                 return digest
 
     def _state(self, snapshot_id: SnapshotId) -> str:
-        with cloud_errors(f"describing `{snapshot_id}`"):
-            found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
-        state = str(found[0]["State"]) if found else "unknown"
+        """Return a snapshot's state; empty while EC2 does not know it."""
+        try:
+            with cloud_errors(f"describing `{snapshot_id}`"):
+                found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+        except NotFound:
+            return ""
+        return str(found[0]["State"]) if found else ""
+
+    def _progress(self, snapshot_id: SnapshotId) -> str:
+        state = self._state(snapshot_id)
         if state == "error":
             raise CloudError(f"Snapshot `{snapshot_id}` ended in state `error`")
-        return state
+        return state or "unknown"

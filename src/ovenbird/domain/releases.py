@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from ovenbird.domain.events import Event
 from ovenbird.domain.images import ImageId
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
+
+STAGES = ("build", "publish", "bake", "share")  # of a release, before its rollouts
 
 
 class Phase(StrEnum):
@@ -37,6 +41,7 @@ class ReleaseRequest:
         url: Git remote or directory.
         commit: Resolved before the workflow starts, so that asking twice starts once.
         actor: Who asked.
+        approval_within_s: Seconds after which a release that nobody approved is rejected.
     """
 
     release_id: str
@@ -47,6 +52,7 @@ class ReleaseRequest:
     directory: str
     actor: str
     fresh: bool = False
+    approval_within_s: float = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,15 @@ class RolloutRequest:
     image_id: ImageId
     version: str
     actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a release or a rollout ended, and why if not well."""
+
+    phase: Phase
+    error: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +153,30 @@ class Rollout:
     hint: str = ""
     actions: tuple[ActionDone, ...] = ()
     verdicts: tuple[VerdictGiven, ...] = ()
+
+
+def stage_times(events: Iterable[Event], rollouts: Iterable[Rollout]) -> tuple[StageTime, ...]:
+    """Return how long each stage took, in order; what is not finished is not there.
+
+    Args:
+        events: The release's own.
+        rollouts: The release's own, in order.
+    """
+    seconds = {
+        event.kind.removesuffix(".finished"): float(event.facts.get("seconds", 0))
+        for event in events
+        if event.kind.endswith(".finished")
+    }
+    stages = [StageTime(name=name, seconds=seconds[name]) for name in STAGES if name in seconds]
+    stages += [
+        StageTime(
+            name=f"rollout {rollout.environment}",
+            seconds=round((rollout.ended_at - rollout.started_at).total_seconds(), 3),
+        )
+        for rollout in rollouts
+        if rollout.ended_at
+    ]
+    return tuple(stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,9 @@ from moto.iam.models import iam_backends
 from moto.sts.responses import TokenResponse
 
 from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION
+from ovenbird.sandbox.settings_file import ROLE
 
 USER = "ovenbird"
-ROLE = "ovenbird-deploy"
 _ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:.*/)?([\w+=,.@-]+)")
 
 

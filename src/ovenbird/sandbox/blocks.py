@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -41,6 +42,16 @@ class EbsRefused(ServiceException):
 def store() -> BlockStore:
     """Return the sandbox's block store."""
     return _stores[-1]
+
+
+def block_map(snapshot_id: str) -> Mapping[int, str]:
+    """Return index → SHA-256 (lowercase hex) of a snapshot, its parent's blocks included."""
+    return store().block_map(snapshot_id)
+
+
+def block_path(digest: str) -> Path:
+    """Return the file of one block."""
+    return store().path(digest)
 
 
 def install(places: Places) -> BlockStore:

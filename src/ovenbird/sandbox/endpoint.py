@@ -5,7 +5,7 @@ Nothing is booted and no root is needed: what tests and the demo use where the A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.sandbox import accounts, server
 from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION, REGION, Places
+from ovenbird.sandbox.settings_file import PROFILE, ROLE_ARN, write_credentials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Endpoint:
                 role_arn=role_arn,
                 endpoint_url=self.url,
                 credentials_file=str(self.credentials_file),
-                profile="ovenbird-sandbox",
+                profile=PROFILE,
             )
         )
 
@@ -43,20 +44,23 @@ class Endpoint:
     @property
     def production(self) -> Account:
         """The account that only receives, reached by its role."""
-        role = f"arn:aws:iam::{PRODUCTION}:role/{accounts.ROLE}"
-        return self.account(PRODUCTION, role_arn=role)
+        return self.account(PRODUCTION, role_arn=ROLE_ARN)
+
+
+def prepare(places: Places) -> Callable[[str], Endpoint]:
+    """Correct moto, make user and role, write the credentials; once in a process.
+
+    Returns:
+        What makes the endpoint from the server's URL.
+    """
+    server.install(places)
+    write_credentials(places.credentials, accounts.create())
+    return lambda url: Endpoint(url=url, credentials_file=places.credentials)
 
 
 @contextmanager
 def running(home: Path, *, cache: Path) -> Iterator[Endpoint]:
     """Serve the sandbox's API from this process; once in a process, since moto is global."""
-    server.install(Places(home=home, cache=cache))
-    key = accounts.create()
-    credentials = home / "credentials"
-    credentials.write_text(
-        "[ovenbird-sandbox]\n"
-        f"aws_access_key_id = {key['access_key_id']}\n"
-        f"aws_secret_access_key = {key['secret_access_key']}\n"
-    )
+    connect = prepare(Places(home=home, cache=cache))
     with server.serving(server.application(server.Calls())) as url:
-        yield Endpoint(url=url, credentials_file=credentials)
+        yield connect(url)

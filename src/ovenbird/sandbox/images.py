@@ -27,6 +27,7 @@ from moto.ec2.utils import random_ami_id
 
 from ovenbird.sandbox import blocks
 from ovenbird.sandbox.loops import CONTROL
+from ovenbird.sandbox.places import REGION
 
 
 class RegisteredAmi(Ami):
@@ -70,7 +71,7 @@ def visible(backend: EC2Backend) -> dict[str, Ami]:
     return found
 
 
-def launchable(image_id: str, account_id: str, region: str) -> Ami:
+def launchable(image_id: str, account_id: str, region: str = REGION) -> Ami:
     """Return an image that the account may launch.
 
     Raises:

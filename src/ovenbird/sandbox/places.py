@@ -77,6 +77,11 @@ class Places:
         return self.home / "server.log"
 
     @property
+    def progress(self) -> Path:
+        """What the server says while it starts, one line for each step."""
+        return self.home / "progress"
+
+    @property
     def pid(self) -> Path:
         """Process id of the server; held with an exclusive lock while it lives."""
         return self.home / "server.pid"

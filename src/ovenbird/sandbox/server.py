@@ -25,14 +25,14 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from ovenbird.sandbox import accounts, blocks, images
+from ovenbird.sandbox import accounts, blocks, images, status
+from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.loops import CONTROL
-from ovenbird.sandbox.places import ACCOUNTS, Places
+from ovenbird.sandbox.places import Places
 
 log = logging.getLogger(__name__)
 
 PORT = 4599  # tried first
-STATUS_PATH = "/_ovenbird/status"
 _SERVICE = re.compile(r"Credential=[^/]+/\d+/[a-z0-9-]+/([a-z0-9-]+)/")
 
 Environ = dict[str, Any]
@@ -64,7 +64,6 @@ class Calls:
             return {
                 "api_calls": self.by_service.total(),
                 "by_service": dict(self.by_service),
-                "accounts": list(ACCOUNTS),
             }
 
 
@@ -116,7 +115,7 @@ def _status(calls: Calls, app: App) -> App:
     def answer(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != STATUS_PATH:
             return app(environ, start)
-        body = json.dumps(calls.report()).encode()
+        body = json.dumps(calls.report() | status.contents()).encode()
         head = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start("200 OK", head)
         return [body]

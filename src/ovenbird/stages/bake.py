@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from ovenbird.domain.ports import BakeRoom, BakeWorkshop, Images, Progress, Snap
 
 ENGINE = 1  # raised when the same request gives another image
 TAG_CHARS = 256  # Source: EC2 user guide, "Tag restrictions"
+NAME_CHARS = 128
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9()\[\] ./'@_-]")
 
 
 def bake(
@@ -45,7 +48,7 @@ def bake(
     """Bake one image, or return the one that the same request made before.
 
     Nothing is left behind on this host, whatever fails; in AWS an unfinished snapshot may
-    be, which the next bake with the same key removes.
+    be, which the next bake with the same key completes or removes.
 
     Raises:
         NotFound: The base image does not exist.
@@ -57,7 +60,6 @@ def bake(
     if not request.fresh and (baked := images.find_baked(key)) is not None:
         progress(f"Found `{baked.name}`, baked before with the same inputs")
         return _found(baked)
-    snapshots.forget_unfinished(BAKE_KEY_TAG, key)
     seconds: dict[str, float] = {}
     with _timed(seconds, "download"):
         disk = snapshots.download(base.root_snapshot_id)
@@ -74,9 +76,11 @@ def bake(
             blocks,
             parent=base.root_snapshot_id,
             size_gib=base.size_gib,
-            token=_token(request, key, tags[DISK_TAG]),
+            token=_token(request, base, tags),
             tags=tags,
         )
+        # Not earlier: the upload goes on with what a killed bake of the same bits began.
+        snapshots.forget_unfinished(BAKE_KEY_TAG, key, keep=snapshot_id)
         image = images.register(
             name=image_name(request, key), base=base, snapshot_id=snapshot_id, tags=tags
         )
@@ -110,9 +114,10 @@ def image_name(request: BakeRequest, key: str) -> str:
 
     Source: EC2 API reference, RegisterImage, Name: 3..128 of ``[A-Za-z0-9()[] ./-'@_]``.
     """
-    version = request.version.replace("+", "-").replace("~", "-")
-    tail = f"-{request.release_id}" if request.fresh else ""
-    return f"{request.app}-{version}-{key[:12]}{tail}"[:128]
+    head = f"{request.app}-{request.version}"
+    tail = f"-{key[:12]}-{request.release_id}" if request.fresh else f"-{key[:12]}"
+    tail = tail[:NAME_CHARS]
+    return _NOT_IN_NAMES.sub("-", head[: NAME_CHARS - len(tail)] + tail)
 
 
 def _fill(room: BakeRoom, request: BakeRequest, progress: Progress) -> None:
@@ -146,9 +151,13 @@ def _tags(
     }
 
 
-def _token(request: BakeRequest, key: str, digest: str) -> str:
-    """Return a client token: the same bits for the same key start one snapshot."""
-    text = f"{key}:{digest}:{request.release_id if request.fresh else ''}"
+def _token(request: BakeRequest, base: Image, tags: Mapping[str, str]) -> str:
+    """Return a client token: the same bits for the same release start one snapshot.
+
+    It covers all that StartSnapshot is given: EBS refuses a token with other parameters.
+    """
+    given = {"parent": base.root_snapshot_id, "size": base.size_gib, "tags": dict(tags)}
+    text = json.dumps(given | {"fresh": request.fresh}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -27,8 +27,8 @@ from ovenbird.domain.releases import (
     Release,
     Report,
     Rollout,
-    StageTime,
     VerdictGiven,
+    stage_times,
 )
 from ovenbird.domain.sources import Source
 from ovenbird.domain.verdicts import Sample, Verdict
@@ -97,24 +97,13 @@ class Store:
             NotFound: There is none of that id.
         """
         release = self.get_release(release_id)
-        stages = select(t.STAGES).where(t.STAGES.c.release_id == release_id)
-        rollouts = select(t.ROLLOUTS.c.rollout_id).where(t.ROLLOUTS.c.release_id == release_id)
-        return Report(
-            release=release,
-            stages=tuple(
-                StageTime(name=row["name"], seconds=row["seconds"])
-                for row in self._rows(stages.order_by(t.STAGES.c.position))
-            ),
-            rollouts=tuple(
-                self.get_rollout(row["rollout_id"])
-                for row in self._rows(rollouts.order_by(t.ROLLOUTS.c.started_at))
-            ),
+        query = select(t.ROLLOUTS.c.rollout_id).where(t.ROLLOUTS.c.release_id == release_id)
+        rollouts = tuple(
+            self.get_rollout(row["rollout_id"])
+            for row in self._rows(query.order_by(t.ROLLOUTS.c.started_at))
         )
-
-    def put_stage(self, release_id: str, name: str, *, position: int, seconds: float) -> None:
-        """Write how long a stage took."""
-        row = {"release_id": release_id, "name": name, "position": position, "seconds": seconds}
-        self._put(t.STAGES, row)
+        stages = stage_times(self.list_events(release_id), rollouts)
+        return Report(release=release, stages=stages, rollouts=rollouts)
 
     # What releases make
 
@@ -271,11 +260,10 @@ class Store:
                 owner=held.owner,
             )
 
-    def unlock(self, name: str, *, owner: str) -> None:
-        """Let go of a lock, if *owner* has it."""
-        mine = (t.LOCKS.c.name == name) & (t.LOCKS.c.owner == owner)
+    def unlock_all(self, *, owner: str) -> None:
+        """Let go of every lock that *owner* has."""
         with self._engine.begin() as connection:
-            connection.execute(delete(t.LOCKS).where(mine))
+            connection.execute(delete(t.LOCKS).where(t.LOCKS.c.owner == owner))
 
     def find_lock(self, name: str) -> Lock | None:
         """Return who holds a lock, if anyone does."""

@@ -54,14 +54,6 @@ RELEASES = Table(
     *(_text(name) for name in ("image_id", "error", "hint")),
     *(_number(name) for name in ("blocks_uploaded", "blocks_total")),
 )
-STAGES = Table(
-    "stages",
-    METADATA,
-    _key("release_id"),
-    _key("name"),
-    _number("position"),
-    Column("seconds", Float, nullable=False),
-)
 PACKAGES = Table(
     "packages",
     METADATA,

@@ -97,8 +97,10 @@ def test_an_unknown_release_is_not_found_with_a_hint(store: Store) -> None:
 
 def test_a_report_holds_stages_rollouts_actions_and_last_verdicts(store: Store) -> None:
     store.put_release(RELEASE)
-    store.put_stage(RELEASE.release_id, "publish", position=1, seconds=0.2)
-    store.put_stage(RELEASE.release_id, "build", position=0, seconds=1.5)
+    for kind, seconds in (("publish.finished", 0.2), ("build.finished", 1.5), ("build.said", 9)):
+        facts = {"seconds": seconds}
+        subject = RELEASE.release_id
+        store.add_event(Event(sequence=0, at=AT, subject=subject, kind=kind, text="", facts=facts))
     store.put_rollout(ROLLOUT)
     store.put_action(ROLLOUT.rollout_id, 0, text="Create it", seconds=2.0)
     name = ServerGroupName.parse("hello-prod-v002")
@@ -111,7 +113,10 @@ def test_a_report_holds_stages_rollouts_actions_and_last_verdicts(store: Store) 
 
     report = store.get_report(RELEASE.release_id)
 
-    assert [stage.name for stage in report.stages] == ["build", "publish"]
+    assert [(stage.name, stage.seconds) for stage in report.stages] == [
+        ("build", 1.5),
+        ("publish", 0.2),
+    ]
     assert [action.text for action in report.rollouts[0].actions] == ["Create it"]
     assert report.rollouts[0].verdicts == (
         VerdictGiven(
@@ -179,9 +184,9 @@ def test_a_lock_is_kept_by_its_owner_and_refused_to_others_by_name(store: Store)
         store.lock("cluster hello-prod", owner="two", reason="Another", at=AT)
 
     assert "release resume one" in caught.value.hint
-    store.unlock("cluster hello-prod", owner="two")
+    store.unlock_all(owner="two")
     assert store.find_lock("cluster hello-prod") is not None
-    store.unlock("cluster hello-prod", owner="one")
+    store.unlock_all(owner="one")
     assert store.find_lock("cluster hello-prod") is None
 
 

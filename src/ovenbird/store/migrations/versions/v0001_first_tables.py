@@ -19,7 +19,6 @@ def upgrade() -> None:
     _releases()
     _repository_states()
     _rollouts()
-    _stages()
     _verdicts()
     _words()
 
@@ -155,17 +154,6 @@ def _rollouts() -> None:
         sa.Column("started_at", sa.String(), nullable=False),
         sa.Column("ended_at", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("rollout_id"),
-    )
-
-
-def _stages() -> None:
-    op.create_table(
-        "stages",
-        sa.Column("release_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("position", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("seconds", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("release_id", "name"),
     )
 
 

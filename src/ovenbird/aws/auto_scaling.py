@@ -1,0 +1,195 @@
+"""Auto Scaling groups, one for each server group, of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ovenbird.aws.clients import Account
+from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.tags import from_aws
+from ovenbird.aws.waiting import await_state
+from ovenbird.domain.clusters import Capacity, Instance, InstanceId, InstanceState
+from ovenbird.domain.errors import Conflict
+from ovenbird.domain.names import ServerGroupName
+from ovenbird.domain.plans import CreateServerGroup
+from ovenbird.domain.ports import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling.type_defs import (
+        AutoScalingGroupTypeDef,
+        FilterTypeDef,
+        InstanceTypeDef,
+    )
+
+GONE_WITHIN = timedelta(minutes=15)  # draining takes 5 at most by AWS's default
+LOOK_EVERY = timedelta(seconds=1)
+
+
+class AutoScalingGroups:
+    """Auto Scaling groups of one account.
+
+    Permissions: autoscaling:DescribeAutoScalingGroups, CreateAutoScalingGroup,
+    UpdateAutoScalingGroup, DeleteAutoScalingGroup, CreateOrUpdateTags, DeleteTags;
+    ec2:RunInstances, ec2:CreateTags.
+    """
+
+    def __init__(self, account: Account, *, clock: Clock) -> None:
+        self._autoscaling = account.autoscaling
+        self._clock = clock
+
+    def get(self, name: ServerGroupName) -> AutoScalingGroupTypeDef:
+        """Return a group as Auto Scaling describes it.
+
+        Raises:
+            Conflict: It is gone; plans name only what was there.
+        """
+        raw = self.find(name)
+        if raw is None:
+            raise Conflict(
+                f"`{name}` is not there any more",
+                hint="Look at the cluster and start again: a new plan will be made",
+            )
+        return raw
+
+    def find(self, name: ServerGroupName) -> AutoScalingGroupTypeDef | None:
+        """Return a group as Auto Scaling describes it, if it is there."""
+        with cloud_errors(f"describing `{name}`"):
+            pages = self._autoscaling.get_paginator("describe_auto_scaling_groups")
+            found = pages.paginate(AutoScalingGroupNames=[str(name)])
+            return next((raw for page in found for raw in page["AutoScalingGroups"]), None)
+
+    def tagged(self, key: str, value: str) -> list[AutoScalingGroupTypeDef]:
+        """Return all groups with this tag."""
+        filters: list[FilterTypeDef] = [{"Name": f"tag:{key}", "Values": [value]}]
+        with cloud_errors("describing server groups"):
+            pages = self._autoscaling.get_paginator("describe_auto_scaling_groups")
+            found = pages.paginate(Filters=filters)
+            return [raw for page in found for raw in page["AutoScalingGroups"]]
+
+    def tag(self, name: ServerGroupName, key: str, value: str) -> None:
+        """Set a tag on the group alone, not on its instances."""
+        with cloud_errors(f"tagging `{name}`"):
+            self._autoscaling.create_or_update_tags(
+                Tags=[
+                    {
+                        "ResourceId": str(name),
+                        "ResourceType": "auto-scaling-group",
+                        "Key": key,
+                        "Value": value,
+                        "PropagateAtLaunch": False,
+                    }
+                ]
+            )
+
+    def untag(self, name: ServerGroupName, key: str) -> None:
+        """Take a tag away."""
+        with cloud_errors(f"removing a tag of `{name}`"):
+            self._autoscaling.delete_tags(
+                Tags=[{"ResourceId": str(name), "ResourceType": "auto-scaling-group", "Key": key}]
+            )
+
+    def create(
+        self,
+        wanted: CreateServerGroup,
+        tags: Mapping[str, str],
+        *,
+        subnet_ids: Sequence[str],
+        target_group: str,
+        template_version: str,
+    ) -> None:
+        """Make the group at the wanted size, with its tags in the same call."""
+        name, capacity = str(wanted.name), wanted.capacity
+        with cloud_errors(f"creating Auto Scaling group `{name}`"):
+            self._autoscaling.create_auto_scaling_group(
+                AutoScalingGroupName=name,
+                LaunchTemplate={"LaunchTemplateName": name, "Version": template_version},
+                MinSize=capacity.min,
+                MaxSize=capacity.max,
+                DesiredCapacity=capacity.desired,
+                VPCZoneIdentifier=",".join(subnet_ids),
+                TargetGroupARNs=[target_group],
+                HealthCheckType="ELB",
+                HealthCheckGracePeriod=round(wanted.health.startup_s),
+                Tags=[
+                    {"Key": key, "Value": value, "PropagateAtLaunch": True}
+                    for key, value in sorted(tags.items())
+                ],
+            )
+
+    def set_minimum(self, name: ServerGroupName, instances: int) -> None:
+        """Change nothing but the minimum."""
+        with cloud_errors(f"setting the minimum of `{name}`"):
+            self._autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=str(name), MinSize=instances
+            )
+
+    def set_capacity(self, name: ServerGroupName, capacity: Capacity) -> None:
+        """Set minimum, desired and maximum at once."""
+        with cloud_errors(f"resizing `{name}`"):
+            self._autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=str(name),
+                MinSize=capacity.min,
+                MaxSize=capacity.max,
+                DesiredCapacity=capacity.desired,
+            )
+
+    def empty_and_delete(self, name: ServerGroupName) -> None:
+        """Scale to none, so that instances are drained, then delete the group.
+
+        Raises:
+            Unhealthy: Its instances did not go away in time.
+        """
+        with cloud_errors(f"emptying `{name}`"):
+            self._autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=str(name), MinSize=0, DesiredCapacity=0
+            )
+        await_state(
+            f"Emptying `{name}`",
+            lambda: len((self.find(name) or {"Instances": []})["Instances"]),
+            done=lambda left: left == 0,
+            within=GONE_WITHIN,
+            every=LOOK_EVERY,
+            clock=self._clock,
+        )
+        if self.find(name) is not None:
+            with cloud_errors(f"deleting Auto Scaling group `{name}`"):
+                self._autoscaling.delete_auto_scaling_group(
+                    AutoScalingGroupName=str(name), ForceDelete=True
+                )
+        await_state(
+            f"Deleting `{name}`",
+            lambda: self.find(name) is not None,
+            done=lambda there: not there,
+            within=GONE_WITHIN,
+            every=LOOK_EVERY,
+            clock=self._clock,
+        )
+
+
+def tags_of(raw: AutoScalingGroupTypeDef) -> dict[str, str]:
+    """Return a group's tags."""
+    return from_aws(raw.get("Tags", []))  # type: ignore[arg-type]
+
+
+def instances(
+    raw: AutoScalingGroupTypeDef, health: Mapping[str, tuple[InstanceState, str]] | None
+) -> tuple[Instance, ...]:
+    """Return a group's instances; *health* is the load balancer's, None when it was not asked."""
+    return tuple(_instance(instance, health) for instance in raw["Instances"])
+
+
+def _instance(
+    raw: InstanceTypeDef, health: Mapping[str, tuple[InstanceState, str]] | None
+) -> Instance:
+    life, instance_id = str(raw["LifecycleState"]), raw["InstanceId"]
+    state, reason = InstanceState.STARTING, ""
+    if life.startswith(("Terminat", "Detach", "EnteringStandby")):
+        state = InstanceState.TERMINATING
+    elif health is not None:
+        state, reason = health.get(instance_id, (state, reason))
+    elif life == "InService":
+        fine = raw["HealthStatus"].lower() == "healthy"
+        state = InstanceState.HEALTHY if fine else InstanceState.UNHEALTHY
+    return Instance(instance_id=InstanceId(instance_id), state=state, reason=reason)

@@ -1,0 +1,294 @@
+"""Server groups: Auto Scaling groups with what belongs to them, and clusters read back.
+
+made      target group ─▶ in the rule at 0 ─▶ launch template ─▶ Auto Scaling group ─▶ alarms
+destroyed out of the rule ─▶ drained ─▶ Auto Scaling group ─▶ launch template ─▶ the rest
+
+AWS is the truth: nothing is remembered here. Everything carries the server group's tags.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ovenbird.aws.alarms import Alarms
+from ovenbird.aws.auto_scaling import AutoScalingGroups, instances, tags_of
+from ovenbird.aws.clients import Account
+from ovenbird.aws.launch_templates import LaunchTemplates
+from ovenbird.aws.traffic import Rule, Traffic
+from ovenbird.domain.clusters import (
+    CLUSTER_TAG,
+    DISABLED_AT_TAG,
+    PINNED_MIN_TAG,
+    SERVER_GROUP_TAG,
+    Capacity,
+    Cluster,
+    Instance,
+    InstanceState,
+    ServerGroup,
+)
+from ovenbird.domain.errors import Conflict, InvalidRequest
+from ovenbird.domain.images import RELEASE_TAG, TAG, VERSION_TAG, ImageId
+from ovenbird.domain.names import ClusterName, ServerGroupName
+from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.ports import Clock
+from ovenbird.domain.rollouts import ENVIRONMENT_TAG
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
+
+IMAGE_TAG = TAG + "image"  # so that reading back needs no call for each launch template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """Where an environment's instances live, and which listener brings their requests."""
+
+    vpc_id: str
+    subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+    listener_arn: str
+
+
+class ServerGroups:
+    """The :class:`ovenbird.domain.ports.ServerGroups` that asks AWS.
+
+    Permissions: those of ``AutoScalingGroups``, ``Traffic``, ``LaunchTemplates`` and
+    ``Alarms``.
+
+    Args:
+        account: The environment's account.
+        network: The environment's network.
+        clock: For waiting.
+        period_s: Period of the load balancer's metrics, for alarms.
+
+    Raises:
+        InvalidRequest: The environment has no listener.
+    """
+
+    def __init__(
+        self, account: Account, network: NetworkSpec, *, clock: Clock, period_s: float = 60.0
+    ) -> None:
+        listener = network.listener_arn
+        if not listener:
+            raise InvalidRequest(
+                "The environment has no `listener_arn`", hint="Set it in the settings file"
+            )
+        self._groups = AutoScalingGroups(account, clock=clock)
+        self._network = network
+        self._clock = clock
+        self._traffic = Traffic(account, vpc_id=network.vpc_id, listener_arn=listener)
+        self._templates = LaunchTemplates(account)
+        self._alarms = Alarms(account, listener_arn=listener, period_s=period_s)
+
+    def get_cluster(self, name: ClusterName, environment: str) -> Cluster:
+        """Return a cluster with the health of all its instances; it may have no groups."""
+        raws = self._groups.tagged(CLUSTER_TAG, str(name))
+        rule = self._traffic.find_rule(name)
+        made = [self._server_group(raw, rule, checked=True) for raw in raws]
+        return Cluster(
+            name=name,
+            environment=environment,
+            groups=_oldest_first([*made, *self._half_made(rule, made)]),
+            rule=rule.arn if rule else "",
+        )
+
+    def list_clusters(self, environment: str) -> tuple[Cluster, ...]:
+        """Return an environment's clusters by name.
+
+        The load balancer is asked about groups in traffic only; of those that rest the
+        health is what Auto Scaling says.
+        """
+        rules = self._traffic.rules()
+        found: defaultdict[str, list[ServerGroup]] = defaultdict(list)
+        for raw in self._groups.tagged(ENVIRONMENT_TAG, environment):
+            cluster = tags_of(raw).get(CLUSTER_TAG, "")
+            if cluster:
+                group = self._server_group(raw, rules.get(cluster), checked=False)
+                found[cluster].append(group)
+        return tuple(
+            Cluster(
+                name=ClusterName.parse(name),
+                environment=environment,
+                groups=_oldest_first(groups),
+                rule=rules[name].arn if name in rules else "",
+            )
+            for name, groups in sorted(found.items())
+        )
+
+    def list_instances(self, name: ServerGroupName) -> tuple[Instance, ...]:
+        """Return a group's instances as the load balancer sees them; none without the group."""
+        raw = self._groups.find(name)
+        if raw is None:
+            return ()
+        return instances(raw, self._health(raw))
+
+    def create(self, wanted: CreateServerGroup) -> None:
+        """Make a server group out of traffic, or what of it is not there yet.
+
+        An Auto Scaling group that is there keeps its size. Left-overs of the same name
+        that belong to another release, without an Auto Scaling group, are removed first.
+
+        Raises:
+            Conflict: The name belongs to a server group of another release.
+        """
+        tags = {**wanted.tags, IMAGE_TAG: wanted.image_id}
+        raw = self._groups.find(wanted.name)
+        self._refuse_or_clear(wanted, raw)
+        arn = self._traffic.ensure_target_group(wanted, tags)
+        # In the rule before the first instance: unused targets are never found healthy.
+        self._traffic.ensure_in_rule(arn, wanted)
+        version = self._templates.ensure(
+            wanted, tags, security_groups=self._network.security_group_ids
+        )
+        if raw is None:
+            self._groups.create(
+                wanted,
+                tags,
+                subnet_ids=self._network.subnet_ids,
+                target_group=arn,
+                template_version=version,
+            )
+        self._alarms.ensure(wanted.name, wanted.alarms, target_group=arn, tags=tags)
+
+    def pin(self, name: ServerGroupName) -> None:
+        """Raise the minimum to the desired size; the tag with the old one is written first."""
+        raw = self._groups.get(name)
+        if PINNED_MIN_TAG not in tags_of(raw):
+            self._groups.tag(name, PINNED_MIN_TAG, str(raw["MinSize"]))
+        if raw["MinSize"] != raw["DesiredCapacity"]:
+            self._groups.set_minimum(name, raw["DesiredCapacity"])
+
+    def unpin(self, name: ServerGroupName) -> None:
+        """Give the old minimum back; the tag goes last, so that this can be repeated."""
+        raw = self._groups.get(name)
+        old = tags_of(raw).get(PINNED_MIN_TAG)
+        if old is None:
+            return
+        self._groups.set_minimum(name, min(int(old), raw["DesiredCapacity"]))
+        self._groups.untag(name, PINNED_MIN_TAG)
+
+    def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
+        """Set a group's capacity."""
+        self._groups.get(name)
+        self._groups.set_capacity(name, capacity)
+
+    def set_weights(self, weights: Sequence[Weight]) -> None:
+        """Divide the traffic of the cluster to which the named groups belong."""
+        percents = {weight.name: weight.percent for weight in weights}
+        clusters = {name.cluster for name in percents}
+        if len(clusters) != 1 or sum(percents.values()) != 100:
+            raise InvalidRequest("Weights are those of one cluster and sum up to 100")
+        self._traffic.set_weights(clusters.pop(), percents)
+
+    def disable(self, name: ServerGroupName, *, at: datetime) -> None:
+        """Tag a group as out of traffic; the first time counts."""
+        if DISABLED_AT_TAG not in tags_of(self._groups.get(name)):
+            self._groups.tag(name, DISABLED_AT_TAG, at.isoformat())
+
+    def enable(self, name: ServerGroupName) -> None:
+        """Take the tag away that :meth:`disable` set."""
+        if DISABLED_AT_TAG in tags_of(self._groups.get(name)):
+            self._groups.untag(name, DISABLED_AT_TAG)
+
+    def destroy(self, name: ServerGroupName) -> None:
+        """Remove a server group and all that belongs to it, from whatever state.
+
+        Raises:
+            Unhealthy: Its instances did not go away in time; the next call goes on.
+        """
+        arn = self._traffic.find_target_group(name)
+        if arn is not None:
+            self._traffic.leave_rule(name.cluster, arn)
+        if self._groups.find(name) is not None:
+            self._groups.empty_and_delete(name)
+        # Alarms before the target group that they look at, templates after their group.
+        self._alarms.delete(name)
+        self._templates.delete(name)
+        if arn is not None:
+            self._traffic.delete_target_group(arn)
+
+    def _refuse_or_clear(
+        self, wanted: CreateServerGroup, raw: AutoScalingGroupTypeDef | None
+    ) -> None:
+        if raw is not None:
+            owner = tags_of(raw).get(RELEASE_TAG, "")
+            if owner != wanted.release_id:
+                raise Conflict(
+                    f"`{wanted.name}` belongs to release `{owner}`",
+                    hint="Look at the cluster and start again: a new plan will be made",
+                )
+            return
+        arn = self._traffic.find_target_group(wanted.name)
+        left = self._traffic.tags([arn])[arn] if arn else self._templates.find_tags(wanted.name)
+        if left is not None and left.get(RELEASE_TAG) != wanted.release_id:
+            self.destroy(wanted.name)
+
+    def _server_group(
+        self, raw: AutoScalingGroupTypeDef, rule: Rule | None, *, checked: bool
+    ) -> ServerGroup:
+        """Return one group.
+
+        Args:
+            raw: As Auto Scaling describes it.
+            rule: Its cluster's.
+            checked: Whether to ask the load balancer even when it is out of traffic.
+        """
+        tags = tags_of(raw)
+        arn = next(iter(raw.get("TargetGroupARNs", [])), "")
+        weight = rule.weights.get(arn, 0) if rule else 0
+        health = self._health(raw) if checked or weight else None
+        return ServerGroup(
+            name=ServerGroupName.parse(raw["AutoScalingGroupName"]),
+            image_id=ImageId(tags.get(IMAGE_TAG, "")),
+            version=tags.get(VERSION_TAG, ""),
+            capacity=Capacity(
+                min=raw["MinSize"], desired=raw["DesiredCapacity"], max=raw["MaxSize"]
+            ),
+            instances=instances(raw, health),
+            weight=weight,
+            target_group=arn,
+            created_at=raw["CreatedTime"],
+            release_id=tags.get(RELEASE_TAG, ""),
+            disabled_at=_time(tags.get(DISABLED_AT_TAG)),
+            pinned_min=int(tags[PINNED_MIN_TAG]) if PINNED_MIN_TAG in tags else None,
+            tags=tags,
+        )
+
+    def _half_made(self, rule: Rule | None, made: Sequence[ServerGroup]) -> list[ServerGroup]:
+        """Return groups that have a place in the rule, but no Auto Scaling group (yet)."""
+        if rule is None:
+            return []
+        known = {group.target_group for group in made}
+        tags = self._traffic.tags(arn for arn in rule.weights if arn not in known)
+        return [
+            ServerGroup(
+                name=ServerGroupName.parse(found[SERVER_GROUP_TAG]),
+                image_id=ImageId(found.get(IMAGE_TAG, "")),
+                version=found.get(VERSION_TAG, ""),
+                capacity=Capacity(min=0, desired=0, max=0),
+                instances=(),
+                weight=rule.weights[arn],
+                target_group=arn,
+                created_at=self._clock.now(),  # a target group does not say when it was made
+                release_id=found.get(RELEASE_TAG, ""),
+                tags=found,
+            )
+            for arn, found in tags.items()
+            if SERVER_GROUP_TAG in found
+        ]
+
+    def _health(self, raw: AutoScalingGroupTypeDef) -> dict[str, tuple[InstanceState, str]]:
+        arn = next(iter(raw.get("TargetGroupARNs", [])), "")
+        return self._traffic.health(arn) if arn and raw["Instances"] else {}
+
+
+def _oldest_first(groups: Iterable[ServerGroup]) -> tuple[ServerGroup, ...]:
+    return tuple(sorted(groups, key=lambda group: (group.created_at, group.name)))
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

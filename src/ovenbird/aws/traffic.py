@@ -1,0 +1,246 @@
+"""Traffic: one target group for each server group, one listener rule for each cluster.
+
+The rule forwards by weight. A target group that no rule uses has targets that are
+``unused`` and not checked, so a new one enters the rule at weight 0 and leaves it before
+it is deleted. The listener's default action is never touched.
+
+Source: ELBv2 API reference, CreateRule, ModifyRule, ForwardActionConfig, TargetHealth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ovenbird.aws.clients import Account
+from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.tags import from_aws, to_aws
+from ovenbird.domain.clusters import CLUSTER_TAG, InstanceState
+from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.images import APP_TAG
+from ovenbird.domain.names import ClusterName, ServerGroupName, target_group_name
+from ovenbird.domain.plans import CreateServerGroup
+from ovenbird.domain.rollouts import ENVIRONMENT_TAG
+
+if TYPE_CHECKING:
+    from mypy_boto3_elbv2.type_defs import RuleTypeDef
+
+LAST_PRIORITY = 50_000  # Source: CreateRule, Priority
+_TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
+_STATES = {
+    "initial": InstanceState.STARTING,
+    "healthy": InstanceState.HEALTHY,
+    "unhealthy": InstanceState.UNHEALTHY,
+    "draining": InstanceState.DRAINING,
+    "unused": InstanceState.STARTING,
+    "unavailable": InstanceState.UNHEALTHY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A cluster's listener rule.
+
+    Args:
+        weights: Target group ARN → weight, in the rule's order.
+    """
+
+    arn: str
+    weights: Mapping[str, int]
+
+
+class Traffic:
+    """Target groups and rules of one listener.
+
+    Permissions: elasticloadbalancing:DescribeTargetGroups, DescribeRules, DescribeTags,
+    DescribeTargetHealth, CreateTargetGroup, ModifyTargetGroupAttributes,
+    DeleteTargetGroup, CreateRule, ModifyRule, DeleteRule, AddTags.
+    """
+
+    def __init__(self, account: Account, *, vpc_id: str, listener_arn: str) -> None:
+        self._elbv2 = account.elbv2
+        self._vpc_id = vpc_id
+        self._listener = listener_arn
+
+    def find_target_group(self, name: ServerGroupName) -> str | None:
+        """Return the ARN of a server group's target group, if it is there."""
+        try:
+            with cloud_errors(f"looking for the target group of `{name}`"):
+                # By name this returns one or the error, so there is no second page.
+                answer = self._elbv2.describe_target_groups(Names=[target_group_name(name)])
+        except NotFound:
+            return None
+        return next((group["TargetGroupArn"] for group in answer["TargetGroups"]), None)
+
+    def ensure_target_group(self, wanted: CreateServerGroup, tags: Mapping[str, str]) -> str:
+        """Return the ARN of the server group's target group, made unless it is there."""
+        arn = self.find_target_group(wanted.name) or self._create_target_group(wanted, tags)
+        with cloud_errors(f"setting the draining time of `{wanted.name}`"):
+            self._elbv2.modify_target_group_attributes(
+                TargetGroupArn=arn,
+                Attributes=[
+                    {
+                        "Key": "deregistration_delay.timeout_seconds",
+                        "Value": str(wanted.draining_s),
+                    }
+                ],
+            )
+        return arn
+
+    def ensure_in_rule(self, arn: str, wanted: CreateServerGroup) -> None:
+        """Bring a target group into its cluster's rule at weight 0; make the rule if needed."""
+        rule = self.find_rule(wanted.name.cluster)
+        if rule is None:
+            self._create_rule(arn, wanted)
+        elif arn not in rule.weights:
+            self._write(rule, {**rule.weights, arn: 0})
+
+    def set_weights(self, cluster: ClusterName, percents: Mapping[ServerGroupName, int]) -> None:
+        """Divide a cluster's traffic; target groups that are not named get 0.
+
+        Raises:
+            Conflict: A named server group is not in the rule.
+        """
+        rule = self.find_rule(cluster)
+        wanted = {self.find_target_group(name): percent for name, percent in percents.items()}
+        if rule is None or not set(rule.weights).issuperset(wanted):
+            names = ", ".join(f"`{name}`" for name in percents)
+            raise Conflict(
+                f"The listener rule of `{cluster}` does not have all of {names}",
+                hint="Look at the cluster and start again: a new plan will be made",
+            )
+        weights = {arn: wanted.get(arn, 0) for arn in rule.weights}
+        if weights != rule.weights:
+            self._write(rule, weights)
+
+    def leave_rule(self, cluster: ClusterName, arn: str) -> None:
+        """Take a target group out of the rule; the last one takes the rule along."""
+        rule = self.find_rule(cluster)
+        if rule is None or arn not in rule.weights:
+            return
+        rest = {other: weight for other, weight in rule.weights.items() if other != arn}
+        if rest:
+            self._write(rule, rest)
+            return
+        with cloud_errors(f"deleting the listener rule of `{cluster}`"):
+            self._elbv2.delete_rule(RuleArn=rule.arn)
+
+    def delete_target_group(self, arn: str) -> None:
+        """Delete a target group that no rule uses; one that is gone is none."""
+        with cloud_errors(f"deleting target group `{arn}`"):
+            self._elbv2.delete_target_group(TargetGroupArn=arn)
+
+    def find_rule(self, cluster: ClusterName) -> Rule | None:
+        """Return the rule of one cluster, if it is there."""
+        return self.rules().get(str(cluster))
+
+    def rules(self) -> dict[str, Rule]:
+        """Return our rules on the listener by the name of their cluster."""
+        found = {rule["RuleArn"]: rule for rule in self._raw_rules()}
+        tags = self.tags(found)
+        return {
+            tags[arn][CLUSTER_TAG]: Rule(arn=arn, weights=_weights(rule))
+            for arn, rule in found.items()
+            if CLUSTER_TAG in tags[arn]
+        }
+
+    def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the tags of rules or target groups by ARN."""
+        wanted = list(arns)
+        found: dict[str, dict[str, str]] = {arn: {} for arn in wanted}
+        for start in range(0, len(wanted), _TAGS_AT_ONCE):
+            with cloud_errors("reading the load balancer's tags"):
+                some = wanted[start : start + _TAGS_AT_ONCE]
+                answer = self._elbv2.describe_tags(ResourceArns=some)
+            for item in answer["TagDescriptions"]:
+                found[item["ResourceArn"]] = from_aws(item.get("Tags", []))  # type: ignore[arg-type]
+        return found
+
+    def health(self, arn: str) -> dict[str, tuple[InstanceState, str]]:
+        """Return what the load balancer says of each target: instance id → state, reason."""
+        try:
+            with cloud_errors(f"asking for the health of `{arn}`"):
+                answer = self._elbv2.describe_target_health(TargetGroupArn=arn)
+        except NotFound:
+            return {}
+        found = {}
+        for item in answer["TargetHealthDescriptions"]:
+            health = item.get("TargetHealth", {})
+            state = _STATES.get(str(health.get("State")), InstanceState.STARTING)
+            reason = health.get("Description") or str(health.get("Reason", ""))
+            found[item["Target"]["Id"]] = (state, reason)
+        return found
+
+    def _create_target_group(self, wanted: CreateServerGroup, tags: Mapping[str, str]) -> str:
+        health = wanted.health
+        with cloud_errors(f"creating the target group of `{wanted.name}`"):
+            answer = self._elbv2.create_target_group(
+                Name=target_group_name(wanted.name),
+                Protocol="HTTP",
+                Port=wanted.port,
+                VpcId=self._vpc_id,
+                TargetType="instance",
+                HealthCheckProtocol="HTTP",
+                HealthCheckPort="traffic-port",
+                HealthCheckPath=health.path,
+                HealthCheckIntervalSeconds=health.interval_s,
+                HealthCheckTimeoutSeconds=health.timeout_s,
+                HealthyThresholdCount=health.healthy_after,
+                UnhealthyThresholdCount=health.unhealthy_after,
+                Matcher={"HttpCode": "200"},
+                Tags=to_aws(tags),
+            )
+        return answer["TargetGroups"][0]["TargetGroupArn"]
+
+    def _create_rule(self, arn: str, wanted: CreateServerGroup) -> None:
+        cluster = wanted.name.cluster
+        keys = {APP_TAG, CLUSTER_TAG, ENVIRONMENT_TAG}
+        tags = {key: value for key, value in wanted.tags.items() if key in keys}
+        conditions: list[Any] = [
+            {"Field": "path-pattern", "PathPatternConfig": {"Values": list(wanted.path_patterns)}}
+        ]
+        if wanted.host_names:
+            hosts = {"Values": list(wanted.host_names)}
+            conditions.append({"Field": "host-header", "HostHeaderConfig": hosts})
+        with cloud_errors(f"creating the listener rule of `{cluster}`"):
+            self._elbv2.create_rule(
+                ListenerArn=self._listener,
+                Priority=wanted.rule_priority or self._free_priority(),
+                Conditions=conditions,
+                Actions=_forward({arn: 0}),
+                Tags=to_aws(tags | {CLUSTER_TAG: str(cluster)}),
+            )
+
+    def _free_priority(self) -> int:
+        """Return the first priority after all others, so that no rule of others is hidden."""
+        texts = (rule.get("Priority", "") for rule in self._raw_rules())
+        taken = {int(text) for text in texts if text.isdigit()}
+        last = max(taken, default=0)
+        if last < LAST_PRIORITY:
+            return last + 1
+        return next(number for number in range(LAST_PRIORITY, 0, -1) if number not in taken)
+
+    def _write(self, rule: Rule, weights: Mapping[str, int]) -> None:
+        with cloud_errors(f"changing listener rule `{rule.arn}`"):
+            self._elbv2.modify_rule(RuleArn=rule.arn, Actions=_forward(weights))
+
+    def _raw_rules(self) -> list[RuleTypeDef]:
+        with cloud_errors("reading the listener's rules"):
+            pages = self._elbv2.get_paginator("describe_rules")
+            found = pages.paginate(ListenerArn=self._listener)
+            return [rule for page in found for rule in page["Rules"] if not rule.get("IsDefault")]
+
+
+def _weights(rule: RuleTypeDef) -> dict[str, int]:
+    groups = [
+        group
+        for action in rule.get("Actions", [])
+        for group in action.get("ForwardConfig", {}).get("TargetGroups", [])
+    ]
+    return {group["TargetGroupArn"]: int(group.get("Weight", 1)) for group in groups}
+
+
+def _forward(weights: Mapping[str, int]) -> list[Any]:
+    groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights.items()]
+    return [{"Type": "forward", "Order": 1, "ForwardConfig": {"TargetGroups": groups}}]

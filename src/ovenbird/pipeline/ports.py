@@ -1,0 +1,66 @@
+"""What the pipeline's steps need from the outside, put together once for each process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovenbird.domain.ports import (
+    BakeWorkshop,
+    Clock,
+    Images,
+    Metrics,
+    Repository,
+    ServerGroups,
+    Snapshots,
+)
+from ovenbird.store.records import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One environment's doors.
+
+    Args:
+        images: The images of its account.
+        period_s: Period of its load balancer's metrics.
+    """
+
+    name: str
+    account_id: str
+    images: Images
+    groups: ServerGroups
+    metrics: Metrics
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything that steps use.
+
+    Args:
+        directory: For mirrors, checkouts and built packages.
+        base_images: Name in manifests → name of the image.
+        bake_environment: Whose account bakes and owns images.
+    """
+
+    store: Store
+    clock: Clock
+    directory: Path
+    repository: Repository
+    snapshots: Snapshots
+    workshop: BakeWorkshop
+    base_images: Mapping[str, str]
+    bake_environment: str
+    environments: Mapping[str, Environment]
+
+    @property
+    def images(self) -> Images:
+        """The images of the account that bakes."""
+        return self.environments[self.bake_environment].images
+
+    def mirror(self, url: str) -> Path:
+        """Return where the mirror of a git remote is kept."""
+        word = "".join(c if c.isalnum() else "-" for c in url).strip("-")
+        return self.directory / "mirrors" / word[-100:]

@@ -1,0 +1,92 @@
+"""The rollout workflow: one image onto one cluster, or back again.
+
+plan ─▶ action ─▶ action ─▶ judge (look, look, ...) ─▶ ... ─▶ finish
+            └── an error, a verdict, an abort ─▶ retreat: plan ─▶ actions ─▶ finish
+"""
+
+from __future__ import annotations
+
+import re
+
+from dbos import DBOS
+
+from ovenbird.domain.apps import AppSpec
+from ovenbird.domain.errors import OvenbirdError
+from ovenbird.domain.plans import Action, Judge, Plan
+from ovenbird.domain.releases import Ending, Phase, RolloutRequest
+from ovenbird.domain.verdicts import Outcome
+from ovenbird.pipeline import rollout_steps as work
+from ovenbird.pipeline.steps import recorded, recorded_always
+
+EXTENSIONS = 3  # a step without enough data is observed up to so many times as long
+
+
+@DBOS.workflow(name="rollout")
+def rollout(request: RolloutRequest, app: AppSpec) -> Ending:
+    """Bring one image into traffic, or leave the cluster as it was.
+
+    Raises:
+        OvenbirdError: No plan could be made; nothing was done.
+    """
+    where = request.environment
+    plan, period_s = recorded(f"{where}/plan", request.release_id, work.plan, request, app)
+    try:
+        _carry_out(request, plan, period_s)
+        ending = Ending(phase=Phase.PROMOTED)
+    except OvenbirdError as error:
+        ending = _retreat(request, plan, error)
+    name = f"{where}/finish"
+    args = (request.rollout_id, ending)
+    recorded_always(name, request.release_id, work.finish, *args)
+    return ending
+
+
+def _carry_out(request: RolloutRequest, plan: Plan, period_s: float) -> None:
+    for number, action in enumerate(plan.actions):
+        if isinstance(action, Judge):
+            _judge(request, number, action, period_s)
+        else:
+            name = f"{request.environment}/{step_name(action)}"
+            where = (request.environment, request.cluster, request.rollout_id)
+            recorded(name, request.release_id, work.perform, where, number, action)
+
+
+def _judge(request: RolloutRequest, number: int, action: Judge, period_s: float) -> None:
+    """Look once in each metric period; a failure ends it early, missing data make it longer."""
+    where, release_id = request.environment, request.release_id
+    since = recorded(f"{where}/judge", release_id, work.begin_look, request, action)
+    looks = max(1, round(action.observe_s / period_s))
+    for turn in range(1, looks * EXTENSIONS + 1):
+        DBOS.sleep(period_s)
+        at = (number, turn)
+        verdict = recorded(f"{where}/look", release_id, work.look, request, at, action, since)
+        enough = verdict.outcome is not Outcome.NOT_ENOUGH_DATA and turn >= looks
+        if enough or verdict.outcome is Outcome.FAIL or turn == looks * EXTENSIONS:
+            length = (number, round(turn * period_s))
+            name = f"{where}/judged"
+            recorded(name, release_id, work.judged, request, length, action, verdict)
+            return
+
+
+def _retreat(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
+    where, release_id = request.environment, request.release_id
+    failed = work.created(plan)
+    if failed is None:
+        return Ending(phase=Phase.FAILED, error=str(why), hint=why.hint)
+    name = f"{where}/retreat"
+    try:
+        back = recorded_always(name, release_id, work.plan_retreat, request, failed, str(why))
+        for number, action in enumerate(back.actions, work.RETREAT_FROM):
+            name = f"{where}/retreat/{step_name(action)}"
+            place = (where, request.cluster, request.rollout_id)
+            recorded_always(name, release_id, work.perform, place, number, action)
+    except OvenbirdError as error:
+        text = f"{why}; and the retreat failed: {error}"
+        hint = f"Look at `ovenbird cluster show {request.cluster}`"
+        return Ending(phase=Phase.FAILED, error=text, hint=hint)
+    return work.ending_of(why)
+
+
+def step_name(action: Action) -> str:
+    """Return an action's name in the database, as ``set_weights``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(action).__name__).lower()

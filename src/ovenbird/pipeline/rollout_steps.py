@@ -1,0 +1,236 @@
+"""The work of a rollout's steps, and of other changes of a cluster."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from ovenbird.domain import rollouts
+from ovenbird.domain.apps import AppSpec
+from ovenbird.domain.errors import Aborted, NotFound, OvenbirdError, Unhealthy
+from ovenbird.domain.names import ClusterName, ServerGroupName
+from ovenbird.domain.plans import Action, CreateServerGroup, Judge, Plan
+from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
+from ovenbird.domain.rollouts import describe, plan_rollout
+from ovenbird.domain.verdicts import Outcome, Verdict
+from ovenbird.pipeline.steps import Step
+from ovenbird.stages import judge
+from ovenbird.stages.deploy import carry_out, check
+
+RETREAT_FROM = 1000  # numbers of a retreat's actions, behind those of the plan
+
+
+def cluster_lock(environment: str, cluster: object) -> str:
+    """Return the name of the lock that one change of a cluster at a time holds."""
+    return f"cluster {cluster} in {environment}"
+
+
+def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float]:
+    """Take the cluster, observe it and plan; return the plan and the metric period.
+
+    Raises:
+        Conflict: Another change of this cluster is under way, or no plan is possible.
+    """
+    ports, now = step.ports, step.ports.clock.now()
+    environment = ports.environments[request.environment]
+    spec = next(spec for spec in app.environments if spec.name == request.environment)
+    ports.store.lock(
+        cluster_lock(request.environment, request.cluster),
+        owner=request.release_id,
+        reason="A rollout is under way",
+        at=now,
+    )
+    found = plan_rollout(
+        environment.groups.get_cluster(request.cluster, request.environment),
+        image_id=request.image_id,
+        version=request.version,
+        release_id=request.release_id,
+        spec=app,
+        environment=spec,
+        period_s=environment.period_s,
+        now=now,
+    )
+    ports.store.put_rollout(_record(request, now))
+    _tell(step, found)
+    return found, environment.period_s
+
+
+def begin_change(step: Step, change: ClusterChange) -> None:
+    """Take the cluster for a change that a person confirmed.
+
+    Raises:
+        Conflict: Another change of this cluster is under way.
+    """
+    now = step.ports.clock.now()
+    step.ports.store.lock(
+        cluster_lock(change.environment, change.cluster),
+        owner=change.change_id,
+        reason=f"A {change.kind} is under way",
+        at=now,
+    )
+    step.ports.store.put_rollout(
+        Rollout(
+            rollout_id=change.change_id,
+            release_id="",
+            kind=change.kind,
+            environment=change.environment,
+            cluster=str(change.cluster),
+            image_id="",
+            version="",
+            actor=change.actor,
+            phase=Phase.RUNNING,
+            started_at=now,
+        )
+    )
+    _tell(step, change.plan)
+
+
+def perform(step: Step, where: tuple[str, ClusterName, str], number: int, action: Action) -> None:
+    """Look once more that nothing goes dark, carry out one action, keep that it was done.
+
+    Args:
+        step: Ports.
+        where: Environment, cluster, and id of the rollout.
+        number: The action's place in the plan.
+        action: What to do.
+    """
+    environment, cluster, rollout_id = where
+    groups, begun = step.ports.environments[environment].groups, time.monotonic()
+    check(action, groups.get_cluster(cluster, environment))
+    carry_out(action, groups=groups, clock=step.ports.clock, progress=step.say)
+    seconds = round(time.monotonic() - begun, 3)
+    step.ports.store.put_action(rollout_id, number, text=describe(action), seconds=seconds)
+
+
+def begin_look(step: Step, request: RolloutRequest, action: Judge) -> datetime:
+    """Return the time from which the canary is observed."""
+    groups = step.ports.environments[request.environment].groups
+    check(action, groups.get_cluster(request.cluster, request.environment))
+    step.say(describe(action))
+    return step.ports.clock.now()
+
+
+def look(step: Step, request: RolloutRequest, at: tuple[int, int], action: Judge,
+         since: datetime) -> Verdict:  # fmt: skip
+    """Judge what the canary did until now, and keep the verdict.
+
+    Args:
+        step: Ports.
+        request: The rollout.
+        at: Number of the action in the plan, and of the look.
+        action: What is judged.
+        since: When the observation began.
+    """
+    metrics = step.ports.environments[request.environment].metrics
+    verdict = judge.look(action, since=since, metrics=metrics, clock=step.ports.clock)
+    step.ports.store.put_verdict(
+        request.rollout_id,
+        action=at[0],
+        look=at[1],
+        step_percent=action.step_percent,
+        verdict=verdict,
+    )
+    seconds = (step.ports.clock.now() - since).total_seconds()
+    requests = verdict.canary.requests if verdict.canary else 0
+    step.note(
+        "verdict",
+        f"{action.step_percent} %: {verdict.outcome.replace('_', ' ')} after {seconds:.0f} s and "
+        f"{requests:.0f} requests ({'; '.join(verdict.reasons) or 'no reason given'})",
+        {"outcome": verdict.outcome.value, "requests": requests, "step": action.step_percent},
+    )
+    return verdict
+
+
+def judged(
+    step: Step, request: RolloutRequest, at: tuple[int, int], action: Judge, verdict: Verdict
+) -> None:
+    """Accept the last verdict of a canary step, or refuse the canary.
+
+    Raises:
+        Unhealthy: The canary is worse, or there were not enough requests to tell.
+    """
+    number, seconds = at
+    reasons = "; ".join(verdict.reasons) or "no reason given"
+    text = f"{action.step_percent} % judged: {verdict.outcome.replace('_', ' ')}"
+    step.ports.store.put_action(request.rollout_id, number, text=text, seconds=seconds)
+    match verdict.outcome:
+        case Outcome.PASS:
+            step.say(text)
+        case Outcome.MARGINAL:
+            step.note("warning", f"Going on with a marginal verdict: {reasons}")
+        case Outcome.FAIL:
+            raise Unhealthy(
+                f"The canary `{action.canary}` failed at {action.step_percent} %: {reasons}",
+                hint=f"`ovenbird release show {request.release_id}` has the numbers",
+            )
+        case Outcome.NOT_ENOUGH_DATA:
+            raise Unhealthy(
+                f"Not enough data to promote `{action.canary}` at {action.step_percent} %: "
+                f"{reasons}",
+                hint="Send more traffic, observe longer, or lower `judge.min_requests`",
+            )
+
+
+def plan_retreat(step: Step, request: RolloutRequest, failed: ServerGroupName, why: str) -> Plan:
+    """Observe the cluster again and plan the way back."""
+    groups = step.ports.environments[request.environment].groups
+    step.note("retreat", f"Rolling back: {why}")
+    found = rollouts.plan_retreat(
+        groups.get_cluster(request.cluster, request.environment), failed=failed
+    )
+    _tell(step, found)
+    return found
+
+
+def finish(step: Step, rollout_id: str, ending: Ending) -> None:
+    """Write the ending and let the next change of the cluster begin."""
+    store = step.ports.store
+    try:
+        found = store.get_rollout(rollout_id)
+    except NotFound:  # it ended before it had a plan
+        return
+    store.change_rollout(
+        rollout_id,
+        phase=ending.phase,
+        error=ending.error,
+        hint=ending.hint,
+        ended_at=step.ports.clock.now(),
+    )
+    store.unlock_all(owner=rollout_id)
+    text = f"{found.kind.capitalize()} of `{found.cluster}` {ending.phase.replace('_', ' ')}"
+    step.note(ending.phase.value, f"{text}: {ending.error}" if ending.error else text)
+
+
+def created(found: Plan) -> ServerGroupName | None:
+    """Return the server group that a plan makes, if it makes one."""
+    names = (action.name for action in found.actions if isinstance(action, CreateServerGroup))
+    return next(names, None)
+
+
+def ending_of(error: OvenbirdError) -> Ending:
+    """Return how a rollout ends whose retreat went well."""
+    phase = Phase.ABORTED if isinstance(error, Aborted) else Phase.ROLLED_BACK
+    return Ending(phase=phase, error=str(error), hint=error.hint)
+
+
+def _record(request: RolloutRequest, now: datetime) -> Rollout:
+    return Rollout(
+        rollout_id=request.rollout_id,
+        release_id=request.release_id,
+        kind="rollout",
+        environment=request.environment,
+        cluster=str(request.cluster),
+        image_id=request.image_id,
+        version=request.version,
+        actor=request.actor,
+        phase=Phase.RUNNING,
+        started_at=now,
+    )
+
+
+def _tell(step: Step, found: Plan) -> None:
+    if not found.actions:
+        step.note("plan", f"Nothing to do: {found.reason}")
+        return
+    lines = [f"{n}. {describe(action)}" for n, action in enumerate(found.actions, 1)]
+    step.note("plan", "\n".join(lines), {"actions": len(lines)})

@@ -1,0 +1,154 @@
+"""How every step runs: narrated, timed, stoppable, recorded once.
+
+    abort asked? ─▶ event ``NAME.started`` ─▶ work ─▶ event ``NAME.finished`` ─▶ DBOS records
+
+For tests of recovery, ``OVENBIRD_DIE_BEFORE=NAME`` kills this process before a step's work
+and ``OVENBIRD_DIE_AFTER=NAME`` after it, before anything says that it was done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+from dbos import DBOS
+from dbos import error as dbos_error
+
+from ovenbird.domain.errors import Aborted, OvenbirdError, is_retryable
+from ovenbird.domain.events import Event
+from ovenbird.pipeline import runtime
+from ovenbird.pipeline.ports import Ports
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+ABORT = "abort"
+ATTEMPTS = 4
+PAUSE_S = 1.0  # before the second attempt; doubled before each further one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a step's work gets: ports, and a way to say what happens.
+
+    Args:
+        name: As recorded, ``bake`` or ``prod/judge``.
+        subject: The release or change that the step is part of.
+    """
+
+    name: str
+    subject: str
+    ports: Ports
+
+    def say(self, text: str) -> None:
+        """Tell a person who waits."""
+        self.note("said", text)
+
+    def note(self, word: str, text: str, facts: Mapping[str, str | int | float] = {}) -> None:
+        """Append an event.
+
+        Args:
+            word: What the event's kind ends with.
+            text: The fact in words.
+            facts: The same for machines.
+        """
+        event = Event(
+            sequence=0,
+            at=self.ports.clock.now(),
+            subject=self.subject,
+            kind=f"{self.name}.{word}",
+            text=text,
+            facts=facts,
+        )
+        self.ports.store.add_event(event)
+
+
+def recorded(
+    name: str,
+    subject: str,
+    work: Callable[Concatenate[Step, Params], Result],
+    *args: Params.args,
+    **kwargs: Params.kwargs,
+) -> Result:
+    """Do a step's work once, or return what it returned before the process died.
+
+    Raises:
+        Aborted: A person asked to end the release.
+        OvenbirdError: What the work raised; any other exception comes as one, too, because
+            that is how it will come back from the record.
+    """
+    return _run(name, subject, lambda step: work(step, *args, **kwargs), stoppable=True)
+
+
+def recorded_always(
+    name: str,
+    subject: str,
+    work: Callable[Concatenate[Step, Params], Result],
+    *args: Params.args,
+    **kwargs: Params.kwargs,
+) -> Result:
+    """Do as :func:`recorded` does, also after a person asked to end the release."""
+    return _run(name, subject, lambda step: work(step, *args, **kwargs), stoppable=False)
+
+
+def _run(name: str, subject: str, work: Callable[[Step], Result], *, stoppable: bool) -> Result:
+    try:
+        return DBOS.run_step(
+            {
+                "name": name,
+                "retries_allowed": True,
+                "max_attempts": ATTEMPTS,
+                "interval_seconds": PAUSE_S,
+                "should_retry": is_retryable,
+            },
+            _perform,
+            Step(name=name, subject=subject, ports=runtime.current().ports),
+            work,
+            stoppable,
+        )
+    except dbos_error.DBOSMaxStepRetriesExceeded as error:
+        raise error.errors[-1] from error
+
+
+def _perform(step: Step, work: Callable[[Step], Result], stoppable: bool) -> Result:  # noqa: FBT001 - run_step passes positions
+    die("BEFORE", step.name)
+    if stoppable:
+        _refuse_aborted(step)
+    step.note("started", "")
+    begun = time.monotonic()
+    try:
+        result = work(step)
+    except OvenbirdError as error:
+        step.note("failed", str(error), {"hint": error.hint})
+        raise
+    except Exception as error:
+        step.note("failed", f"{type(error).__name__}: {error}")
+        raise _fault(error) from error
+    die("AFTER", step.name)
+    step.note("finished", "", {"seconds": round(time.monotonic() - begun, 3)})
+    return result
+
+
+def _refuse_aborted(step: Step) -> None:
+    """Raise if a person asked to end what this step is part of."""
+    if actor := step.ports.store.said(step.subject, ABORT):
+        raise Aborted(f"Aborted by {actor}", actor=actor)
+
+
+def _fault(error: Exception) -> OvenbirdError:
+    where = "".join(traceback.format_exception(error))
+    return OvenbirdError(
+        f"{type(error).__name__}: {error}",
+        hint="This is a fault in ovenbird: report it with the lines above",
+        stderr=where[-4000:],
+    )
+
+
+def die(when: str, name: str) -> None:
+    """Kill this process if a test of recovery asked for it at this point."""
+    if os.environ.get(f"OVENBIRD_DIE_{when}") == name:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,91 @@
+"""The sandbox's one process: serves the API, fills the accounts, runs the loops.
+
+    python -m ovenbird.sandbox.process --home DIR --cache DIR
+
+``lifecycle`` starts it, reads its progress file, and knows it by the lock on its pid file.
+On SIGTERM it takes everything down in the reverse order of its making.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ovenbird.sandbox import server
+from ovenbird.sandbox.base_images import ensure_base_disk
+from ovenbird.sandbox.endpoint import prepare
+from ovenbird.sandbox.places import Places
+from ovenbird.sandbox.population import populate
+from ovenbird.system.locks import file_lock
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until SIGTERM."""
+    places = _places(argv)
+    logging.basicConfig(
+        filename=places.log,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    with file_lock(places.pid, wait=False):
+        places.pid.write_text(f"{os.getpid()}\n")
+        _serve(places)
+    return 0
+
+
+def _serve(places: Places) -> None:
+    """Serve; everything acquired here is let go of on the way out."""
+
+    def progress(line: str) -> None:
+        log.info(line)
+        with places.progress.open("a") as file:
+            file.write(f"{line}\n")
+
+    disk = ensure_base_disk(places.cache, progress)
+    progress("Starting the API")
+    connect = prepare(places)
+    with server.serving(server.application(server.Calls()), port=_port()) as url:
+        populate(places, connect(url), disk=disk, progress=progress)
+        log.info("ready at %s", url)
+        threading.Event().wait()
+
+
+def _port() -> int:
+    """Return the usual port, or 0 for any when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", server.PORT))
+        except OSError:
+            return 0
+    return server.PORT
+
+
+def _end(_number: int, _frame: object) -> None:
+    """Leave through every ``with``; a second signal must not cut the clean-up short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(0)
+
+
+def _places(argv: Sequence[str]) -> Places:
+    parser = argparse.ArgumentParser(prog="ovenbird.sandbox.process", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    chosen = parser.parse_args(argv)
+    return Places(home=chosen.home, cache=chosen.cache)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""Room on this host's disks: what was not used for long goes, and a full disk is said to be one."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ovenbird.domain.errors import CommandFailed, Conflict, OvenbirdError
+from ovenbird.system.locks import file_lock
+
+IDLE = timedelta(hours=6)  # longer than any bake takes: what is in use is never idle
+_FULL = "No space left on device"
+
+
+def forget_idle(entries: Sequence[Path], *, keep: int, now: datetime) -> None:
+    """Remove files or directories that were not touched for long, but for the newest.
+
+    Args:
+        entries: Each has a lock beside it, its name ending in ``.lock``; a held one stays.
+        keep: How many stay in any case.
+        now: The time.
+    """
+    used = {entry: datetime.fromtimestamp(entry.stat().st_mtime, UTC) for entry in entries}
+    newest_first = sorted(used, key=lambda entry: used[entry], reverse=True)
+    for entry in newest_first[keep:]:
+        if now - used[entry] < IDLE:
+            continue
+        try:
+            with file_lock(entry.with_suffix(".lock"), wait=False):
+                _remove(entry)
+        except Conflict:
+            continue  # somebody uses it just now
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
+
+
+@contextmanager
+def full_disk_errors(where: Path, *, hint: str = "") -> Iterator[None]:
+    """Say it in our words when there is no space left for what the block does.
+
+    Raises:
+        OvenbirdError: A disk is full.
+        CommandFailed: A program said so.
+    """
+    hint = hint or f"Free space below `{where}`, then start the same command again"
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise OvenbirdError(f"The disk with `{where}` is full", hint=hint) from error
+    except CommandFailed as error:
+        if _FULL not in f"{error} {error.facts.get('stderr')}":
+            raise
+        raise CommandFailed(f"{error}: no space left", hint=hint, **error.facts) from error

@@ -1,0 +1,310 @@
+"""A world for the pipeline: images and server groups that live in one file.
+
+It outlives the process, so that a killed release finds what it had made; its log holds
+every act that must not happen twice.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.clusters import (
+    Capacity,
+    Cluster,
+    Instance,
+    InstanceId,
+    InstanceState,
+    ServerGroup,
+)
+from ovenbird.domain.errors import CommandFailed, NotFound, Throttled
+from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
+from ovenbird.domain.names import ClusterName, ServerGroupName
+from ovenbird.domain.packages import Package
+from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.ports import Progress
+from ovenbird.domain.verdicts import Sample
+from ovenbird.pipeline.codec import decode, encode
+from ovenbird.pipeline.ports import Environment, Ports
+from ovenbird.store.opening import open_store
+from ovenbird.system.clock import SystemClock
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+DEV, PROD = "111111111111", "222222222222"
+BASE = Image(
+    image_id=ImageId("ami-base"), name="debian-12-amd64", owner_id=DEV,
+    root_snapshot_id=SnapshotId("snap-base"), root_device_name="/dev/xvda",
+    architecture="x86_64", boot_mode="uefi", ena=True, imds_v2=True, size_gib=4,
+    created_at=AT, state="available",
+)  # fmt: skip
+PERIOD_S = 0.05
+
+
+@dataclass(kw_only=True)
+class State:
+    """Everything that is kept.
+
+    Args:
+        log: What was done, in order.
+        bad: Versions whose canaries answer with errors.
+        silent: Whether no requests come.
+        breaks_on: What fails when it would be logged.
+        throttled: How often the next bake is throttled.
+    """
+
+    images: list[Image] = field(default_factory=list)
+    groups: dict[str, ServerGroup] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    silent: bool = False
+    breaks_on: str = ""
+    throttled: int = 0
+
+
+class World:
+    """All ports of the pipeline in one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._file = directory / "world.json"
+        self._lock = threading.RLock()
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def state(self) -> Iterator[State]:
+        """Read the state, let it be changed, write it."""
+        with self._lock:
+            state = State(**_read(self._file))
+            yield state
+            new = self._file.with_suffix(".new")
+            new.write_text(json.dumps(encode(vars(state))))
+            new.replace(self._file)
+
+    def look(self) -> State:
+        """Return the state as it is."""
+        return State(**_read(self._file))
+
+    def note(self, what: str) -> None:
+        with self.state() as state:
+            state.log.append(what)
+        if state.breaks_on and state.breaks_on == what:
+            raise CommandFailed(f"`{what}` broke", hint="Mend it")
+
+    # Repository
+
+    def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState:
+        self.note(f"publish {packages[0].version}")
+        return RepositoryState(
+            repository="main", channel="candidate", number=1, directory="/r/apt",
+            suite="candidate-1", component="main", key_path="/k",
+        )  # fmt: skip
+
+    # Images and snapshots
+
+    def get(self, image_id: ImageId) -> Image:
+        for image in (BASE, *self.look().images):
+            if image.image_id == image_id:
+                return image
+        raise NotFound(f"No image `{image_id}`")
+
+    def find_by_name(self, name: str) -> Image | None:
+        found = (image for image in (BASE, *self.look().images) if image.name == name)
+        return next(found, None)
+
+    def find_baked(self, bake_key: str) -> Image | None:
+        found = (image for image in self.look().images if image.bake_key == bake_key)
+        return next(found, None)
+
+    def register(
+        self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
+    ) -> Image:
+        with self.state() as state:
+            made = replace(
+                base, image_id=ImageId(f"ami-{len(state.images)}"), name=name,
+                root_snapshot_id=snapshot_id, tags=dict(tags),
+            )  # fmt: skip
+            state.images.append(made)
+        self.note(f"register {made.version}")
+        return made
+
+    def share(self, image: Image, *, account_id: str) -> None:
+        self.note(f"share {image.version} with {account_id}")
+
+    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
+        """Both accounts see the same tags here."""
+
+    def download(self, snapshot_id: SnapshotId) -> Path:
+        with self.state() as state:
+            state.throttled -= 1
+        if state.throttled >= 0:
+            raise Throttled("Slow down")
+        return Path("/disk")
+
+    def upload(
+        self,
+        blocks: Mapping[int, bytes],
+        *,
+        parent: SnapshotId | None,
+        size_gib: int,
+        token: str,
+        tags: Mapping[str, str],
+    ) -> SnapshotId:
+        return SnapshotId(f"snap-{token[:8]}")
+
+    def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None:
+        """There are none."""
+
+    # Workshop
+
+    @contextmanager
+    def open(
+        self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
+    ) -> Iterator[World]:
+        progress("Reading package lists")
+        yield self
+
+    def shell(self, line: str) -> None: ...
+
+    def install(self, pins: Sequence[PackagePin]) -> None:
+        self.note(f"install {pins[0].name} {pins[0].version}")
+
+    def clean(self) -> None: ...
+
+    def changed_blocks(self) -> dict[int, bytes]:
+        return {3: b"c", 1: b"a"}
+
+    def total_blocks(self) -> int:
+        return 900
+
+    def ports(self) -> Ports:
+        """Return the pipeline's ports, all of them this world."""
+        return Ports(
+            store=open_store(f"sqlite:///{self.directory}/store.sqlite"),
+            clock=SystemClock(),
+            directory=self.directory,
+            repository=self,
+            snapshots=self,
+            workshop=self,
+            base_images={"debian-12": BASE.name},
+            bake_environment="dev",
+            environments={
+                name: Environment(
+                    name=name,
+                    account_id=account_id,
+                    images=self,
+                    groups=Groups(self),
+                    metrics=Traffic(self),
+                    period_s=PERIOD_S,
+                )
+                for name, account_id in (("dev", DEV), ("prod", PROD))
+            },
+        )
+
+
+class Groups:
+    """Server groups whose instances are healthy at once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get_cluster(self, name: ClusterName, environment: str) -> Cluster:
+        groups = self._world.look().groups.values()
+        mine = sorted((g for g in groups if g.name.cluster == name), key=lambda g: g.name)
+        return Cluster(name=name, environment=environment, groups=tuple(mine), rule="arn:rule")
+
+    def list_clusters(self, environment: str) -> tuple[Cluster, ...]:
+        groups = self._world.look().groups.values()
+        names = sorted({g.name.cluster for g in groups if g.name.cluster.stack == environment})
+        return tuple(self.get_cluster(name, environment) for name in names)
+
+    def list_instances(self, name: ServerGroupName) -> tuple[Instance, ...]:
+        return self._world.look().groups[str(name)].instances
+
+    def create(self, wanted: CreateServerGroup) -> None:
+        with self._world.state() as state:
+            if str(wanted.name) in state.groups:
+                return
+            state.groups[str(wanted.name)] = ServerGroup(
+                name=wanted.name, image_id=wanted.image_id, version=wanted.version,
+                capacity=wanted.capacity, instances=_instances(wanted.capacity), weight=0,
+                target_group=f"arn:{wanted.name}", created_at=AT, release_id=wanted.release_id,
+            )  # fmt: skip
+        self._world.note(f"create {wanted.name}")
+
+    def pin(self, name: ServerGroupName) -> None:
+        self._change(name)
+
+    def unpin(self, name: ServerGroupName) -> None:
+        self._change(name)
+
+    def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
+        self._change(name, capacity=capacity, instances=_instances(capacity))
+
+    def set_weights(self, weights: Sequence[Weight]) -> None:
+        wanted = {str(weight.name): weight.percent for weight in weights}
+        cluster = weights[0].name.cluster
+        with self._world.state() as state:
+            for name, group in state.groups.items():
+                if group.name.cluster == cluster:
+                    state.groups[name] = replace(group, weight=wanted.get(name, 0))
+        words = ", ".join(f"{name} {percent}" for name, percent in wanted.items())
+        self._world.note(f"weights {words}")
+
+    def disable(self, name: ServerGroupName, *, at: datetime) -> None:
+        self._change(name, disabled_at=at)
+
+    def enable(self, name: ServerGroupName) -> None:
+        self._change(name, disabled_at=None)
+
+    def destroy(self, name: ServerGroupName) -> None:
+        with self._world.state() as state:
+            state.groups.pop(str(name), None)
+        self._world.note(f"destroy {name}")
+
+    def _change(self, name: ServerGroupName, **changes: Any) -> None:
+        with self._world.state() as state:
+            state.groups[str(name)] = replace(state.groups[str(name)], **changes)
+
+
+class Traffic:
+    """A thousand requests for each group, unless nobody calls."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def samples(
+        self, names: Sequence[ServerGroupName], *, since: datetime, until: datetime, slow_s: float
+    ) -> tuple[Sample, ...]:
+        state = self._world.look()
+        requests = 0.0 if state.silent else 1000.0
+        return tuple(
+            Sample(
+                name=name, since=since, until=until, requests=requests, slow=0.0,
+                errors=requests / 5 if state.groups[str(name)].version in state.bad else 0.0,
+            )
+            for name in names
+        )  # fmt: skip
+
+    def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    found = decode(json.loads(file.read_text()))
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+
+def _instances(capacity: Capacity) -> tuple[Instance, ...]:
+    return tuple(
+        Instance(instance_id=InstanceId(f"i-{n}"), state=InstanceState.HEALTHY)
+        for n in range(capacity.desired)
+    )
