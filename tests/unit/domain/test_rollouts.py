@@ -1,0 +1,361 @@
+"""Plans as stories; what holds for all of them stands in ``test_rollout_properties``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ovenbird.domain.apps import AllAtOnce, Canary
+from ovenbird.domain.clusters import Capacity, Cluster
+from ovenbird.domain.errors import Conflict, InvalidRequest
+from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge, Plan
+from ovenbird.domain.rollbacks import (
+    plan_decommission,
+    plan_disable,
+    plan_enable,
+    plan_resize,
+    plan_rollback,
+)
+from ovenbird.domain.rollouts import describe, plan_retreat
+from tests.unit.domain.clusters_model import (
+    NOW,
+    WARM_UP,
+    Shape,
+    after,
+    app,
+    cluster,
+    environment,
+    name,
+    rollout,
+)
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+SERVING = Shape(weight=100)
+RESTING = Shape(rested=MINUTE, pinned=True)
+
+
+def told(plan: Plan) -> list[str]:
+    """The plan in few words."""
+    return [describe(action).replace("`", "").replace("hello-prod-", "") for action in plan.actions]
+
+
+def test_the_first_rollout_goes_to_full_size_and_takes_all_traffic() -> None:
+    assert told(rollout(cluster(), environment())) == [
+        "Create server group v001 with 2 instances of version 2.0.0 (ami-new), out of traffic",
+        "Wait up to 300 s until v001 has 2 instances healthy",
+        "Send 100 % to v001",
+    ]
+
+
+def test_all_at_once_keeps_the_old_group_for_a_rollback() -> None:
+    assert told(rollout(cluster(SERVING), environment(AllAtOnce()))) == [
+        "Pin v001 at its present size",
+        "Create server group v002 with 2 instances of version 2.0.0 (ami-new), out of traffic",
+        "Wait up to 300 s until v002 has 2 instances healthy",
+        "Send 100 % to v002",
+        "Disable v001: it rests with its instances, ready for a rollback",
+    ]
+
+
+def test_a_canary_grows_before_its_weight_and_is_judged_at_each_step() -> None:
+    assert told(rollout(cluster(SERVING), environment(size=4))) == [
+        "Pin v001 at its present size",
+        "Create server group v002 with 1 instance of version 2.0.0 (ami-new), out of traffic",
+        "Wait up to 300 s until v002 has 1 instance healthy",
+        "Send 90 % to v001, 10 % to v002",
+        "Observe v002 at 10 % beside v001 for 180 s, and judge it",
+        "Resize v002 to 2 / 2 / 7 (desired / min / max)",
+        "Wait up to 300 s until v002 has 2 instances healthy",
+        "Send 50 % to v001, 50 % to v002",
+        "Observe v002 at 50 % beside v001 for 180 s, and judge it",
+        "Resize v002 to 4 / 1 / 7 (desired / min / max)",
+        "Wait up to 300 s until v002 has 4 instances healthy",
+        "Send 100 % to v002",
+        "Disable v001: it rests with its instances, ready for a rollback",
+    ]
+
+
+def test_a_canary_beside_a_dead_group_is_not_one() -> None:
+    dead = Shape(weight=100, healthy=0)
+
+    plan = rollout(cluster(dead), environment())
+
+    assert not [action for action in plan.actions if isinstance(action, Judge)]
+
+
+def test_the_judge_knows_the_alarms_by_their_full_name() -> None:
+    plan = rollout(cluster(SERVING), environment())
+    first = next(action for action in plan.actions if isinstance(action, Judge))
+
+    assert first.alarms == ("hello-prod-v002-5xx",)
+
+
+def test_what_is_made_carries_its_tags() -> None:
+    plan = rollout(cluster(), environment())
+    create = plan.actions[0]
+
+    assert isinstance(create, CreateServerGroup)
+    assert create.tags == {
+        "Name": "hello-prod-v001",
+        "ovenbird:app": "hello",
+        "ovenbird:cluster": "hello-prod",
+        "ovenbird:environment": "prod",
+        "ovenbird:release": "new",
+        "ovenbird:server-group": "hello-prod-v001",
+        "ovenbird:version": "2.0.0",
+    }
+
+
+def test_after_the_promotion_what_rested_too_long_or_is_one_too_many_goes() -> None:
+    long, short = Shape(rested=DAY), Shape(rested=MINUTE)
+
+    one_long = rollout(cluster(long, SERVING), environment(AllAtOnce()))
+    two_short = rollout(cluster(short, short, SERVING), environment(AllAtOnce()))
+
+    assert one_long.actions[-1] == Decommission(name=name(1))
+    assert [a for a in two_short.actions if isinstance(a, Decommission)] == [
+        Decommission(name=name(1))
+    ]
+
+
+def test_too_many_resting_groups_make_room_before_anything_is_made() -> None:
+    older = (Shape(rested=HOUR), RESTING, RESTING)
+
+    plan = rollout(cluster(*older, SERVING), environment())
+
+    assert plan.actions[0] == Decommission(name=name(1))
+
+
+@pytest.mark.parametrize("steps", [(), (50, 50), (50, 10), (0, 10), (10, 100)])
+def test_steps_that_do_not_rise_are_refused(steps: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidRequest, match="do not rise"):
+        rollout(cluster(SERVING), environment(Canary(steps_percent=steps)))
+
+
+def test_a_step_shorter_than_three_periods_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="too short") as caught:
+        rollout(cluster(SERVING), environment(Canary(observe_s=179.0)))
+
+    assert "180" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "capacity", [Capacity(min=0, desired=0, max=1), Capacity(min=2, desired=1, max=3)]
+)
+def test_a_capacity_that_cannot_serve_is_refused(capacity: Capacity) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be"):
+        rollout(cluster(), replace(environment(), capacity=capacity))
+
+
+def test_a_release_that_has_all_traffic_has_nothing_to_do() -> None:
+    seen = after(cluster(), rollout(cluster(), environment()).actions)
+
+    plan = rollout(seen, environment())
+
+    assert plan.actions == ()
+    assert "has all traffic" in plan.reason
+
+
+def test_another_rollout_under_way_is_not_disturbed() -> None:
+    with pytest.raises(Conflict, match="share the traffic"):
+        rollout(cluster(Shape(weight=90), Shape(weight=10)), environment())
+
+
+def test_a_half_made_group_of_the_same_release_is_gone_on_with() -> None:
+    before = cluster(SERVING)
+    first = rollout(before, environment(size=4))
+    seen = after(before, first.actions[:8])
+
+    again = rollout(seen, environment(size=4))
+
+    assert told(again)[:4] == [
+        "Pin v001 at its present size",
+        "Create server group v002 with 2 instances of version 2.0.0 (ami-new), out of traffic",
+        "Wait up to 300 s until v002 has 2 instances healthy",
+        "Send 90 % to v001, 10 % to v002",
+    ]
+    assert after(seen, again.actions) == after(before, first.actions)
+
+
+def test_a_rolled_back_name_is_not_used_again() -> None:
+    seen = cluster(SERVING, Shape(rested=MINUTE, release="new"))
+
+    plan = rollout(seen, environment(AllAtOnce()))
+
+    create = plan.actions[1]
+    assert isinstance(create, CreateServerGroup)
+    assert create.name == name(3)
+
+
+def test_a_retreat_moves_the_weights_first() -> None:
+    seen = cluster(Shape(weight=90, pinned=True), Shape(weight=10))
+
+    assert told(plan_retreat(seen, failed=name(2))) == [
+        "Send 100 % to v001",
+        "Unpin v001: give its old minimum back",
+        "Decommission v002: drain and destroy it",
+    ]
+
+
+def test_a_retreat_of_a_group_that_was_never_made_only_tidies() -> None:
+    assert told(plan_retreat(cluster(SERVING), failed=name(2))) == [
+        "Decommission v002: drain and destroy it"
+    ]
+
+
+def test_a_retreat_keeps_the_only_group_that_serves() -> None:
+    plan = plan_retreat(cluster(SERVING), failed=name(1))
+
+    assert plan.actions == ()
+    assert "only server group" in plan.reason
+
+
+def test_a_retreat_to_a_dead_group_waits_for_it() -> None:
+    seen = cluster(Shape(weight=90, pinned=True, healthy=0), Shape(weight=10))
+
+    assert told(plan_retreat(seen, failed=name(2)))[0].startswith("Wait up to")
+
+
+def test_a_rollback_goes_to_the_group_that_served_before() -> None:
+    assert told(plan_rollback(cluster(RESTING, SERVING), warm_up=WARM_UP)) == [
+        "Wait up to 60 s until v001 has 2 instances healthy",
+        "Send 100 % to v001",
+        "Enable v001",
+        "Unpin v001: give its old minimum back",
+        "Pin v002 at its present size",
+        "Disable v002: it rests with its instances, ready for a rollback",
+    ]
+
+
+def test_a_rollback_does_not_go_to_what_was_rolled_back_itself() -> None:
+    """v2 was bad and rolled back to v1; then came v3."""
+    seen = cluster(Shape(rested=MINUTE), Shape(rested=HOUR), SERVING)
+
+    assert "Send 100 % to v001" in told(plan_rollback(seen, warm_up=WARM_UP))
+
+
+def test_a_rollback_after_a_rollback_goes_further_back() -> None:
+    seen = cluster(Shape(rested=HOUR), SERVING, Shape(rested=MINUTE))
+
+    assert "Send 100 % to v001" in told(plan_rollback(seen, warm_up=WARM_UP))
+
+
+def test_a_rollback_during_a_canary_is_the_way_back_to_the_old_group() -> None:
+    seen = cluster(Shape(weight=90), Shape(weight=10, size=1))
+
+    assert "Send 100 % to v001" in told(plan_rollback(seen, warm_up=WARM_UP))
+
+
+def test_a_rollback_grows_a_smaller_group_first() -> None:
+    seen = cluster(Shape(rested=MINUTE, size=1), Shape(weight=100, size=3))
+
+    assert told(plan_rollback(seen, warm_up=WARM_UP))[:3] == [
+        "Resize v001 to 3 / 1 / 9 (desired / min / max)",
+        "Wait up to 60 s until v001 has 3 instances healthy",
+        "Send 100 % to v001",
+    ]
+
+
+@pytest.mark.parametrize("seen", [cluster(), cluster(SERVING), cluster(SERVING, RESTING)])
+def test_a_rollback_needs_something_older(seen: Cluster) -> None:
+    with pytest.raises(Conflict, match="no older") as caught:
+        plan_rollback(seen, warm_up=WARM_UP)
+
+    assert caught.value.hint
+
+
+def test_a_rollback_to_a_name_that_is_not_there_is_refused() -> None:
+    with pytest.raises(Conflict, match="No server group") as caught:
+        plan_rollback(cluster(RESTING, SERVING), to=name(9), warm_up=WARM_UP)
+
+    assert "hello-prod-v001" in caught.value.hint
+
+
+def test_a_rollback_to_what_serves_has_nothing_to_do() -> None:
+    assert plan_rollback(cluster(RESTING, SERVING), to=name(2), warm_up=WARM_UP).reason
+
+
+def test_enabling_divides_by_size() -> None:
+    seen = cluster(Shape(rested=MINUTE, size=1), Shape(weight=100, size=3))
+
+    assert told(plan_enable(seen, name=name(1), warm_up=WARM_UP)) == [
+        "Wait up to 60 s until v001 has 1 instance healthy",
+        "Send 75 % to v002, 25 % to v001",
+        "Enable v001",
+    ]
+
+
+def test_disabling_gives_the_share_to_the_others() -> None:
+    seen = cluster(Shape(weight=90), Shape(weight=10))
+
+    assert told(plan_disable(seen, name=name(1)))[0] == "Send 100 % to v002"
+
+
+@pytest.mark.parametrize(
+    "seen", [cluster(SERVING), cluster(Shape(weight=10, healthy=0), Shape(weight=90))]
+)
+def test_disabling_the_last_that_serves_is_refused(seen: Cluster) -> None:
+    with pytest.raises(Conflict, match="dark"):
+        plan_disable(seen, name=seen.groups[-1].name)
+
+
+def test_resizing_waits_when_it_grows_only() -> None:
+    grown, less = Capacity(min=1, desired=3, max=9), Capacity(min=1, desired=1, max=9)
+
+    assert len(plan_resize(cluster(SERVING), capacity=grown, warm_up=WARM_UP).actions) == 2
+    assert len(plan_resize(cluster(SERVING), capacity=less, warm_up=WARM_UP).actions) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "number", "words"),
+    [
+        (cluster(SERVING), 1, "dark"),
+        (cluster(RESTING, SERVING), 1, "rollback would need"),
+        (cluster(Shape(weight=90, pinned=True), Shape(weight=10)), 1, "under way"),
+        (cluster(SERVING), 7, "No server group"),
+    ],
+)
+def test_resizing_to_nothing_is_refused_where_it_hurts(
+    seen: Cluster, number: int, words: str
+) -> None:
+    nothing = Capacity(min=0, desired=0, max=9)
+
+    with pytest.raises(Conflict, match=words):
+        plan_resize(seen, name=name(number), capacity=nothing, warm_up=WARM_UP)
+
+
+def test_what_is_in_traffic_is_not_decommissioned() -> None:
+    with pytest.raises(Conflict, match="in traffic"):
+        plan_decommission(cluster(SERVING), name=name(1), now=NOW, window=HOUR, waived=True)
+
+
+def test_what_a_rollback_needs_is_decommissioned_by_explicit_word_only() -> None:
+    seen = cluster(RESTING, SERVING)
+
+    with pytest.raises(Conflict, match="rollback would need"):
+        plan_decommission(seen, name=name(1), now=NOW, window=HOUR)
+    waived = plan_decommission(seen, name=name(1), now=NOW, window=HOUR, waived=True)
+    later = plan_decommission(seen, name=name(1), now=NOW + DAY, window=HOUR)
+
+    assert waived == later == Plan(actions=(Decommission(name=name(1)),))
+
+
+def test_the_policy_decommissions_what_rested_long_enough() -> None:
+    seen = cluster(Shape(rested=DAY), RESTING, SERVING)
+
+    assert plan_decommission(seen, now=NOW, window=HOUR) == Plan(
+        actions=(Decommission(name=name(1)),)
+    )
+    assert plan_decommission(cluster(RESTING, SERVING), now=NOW, window=HOUR).reason
+
+
+def test_a_dark_cluster_keeps_all_it_has() -> None:
+    assert plan_decommission(cluster(Shape(rested=DAY)), now=NOW, window=HOUR).actions == ()
+
+
+def test_the_model_knows_the_manifest() -> None:
+    assert app(environment()).environments == (environment(),)
