@@ -1,0 +1,84 @@
+"""An image's root file system, out of the block store."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ovenbird.aws.snapshots import EbsSnapshots
+from ovenbird.domain.errors import NotFound
+from ovenbird.sandbox import base_images
+from ovenbird.sandbox.disks import RootDisks, assemble
+from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.sandbox.places import Places, cache_home
+from ovenbird.system.clock import SystemClock
+from ovenbird.system.disks import root_partition
+
+pytestmark = pytest.mark.boot
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(home=tmp_path, cache=tmp_path)
+
+
+@pytest.fixture
+def disks(places: Places) -> Iterator[RootDisks]:
+    found = RootDisks(places)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def snapshot_id(endpoint: Endpoint, tmp_path: Path) -> str:
+    disk = base_images.ensure_base_disk(cache_home(), print)
+    account = endpoint.development
+    snapshots = EbsSnapshots(account, cache=tmp_path / "downloads", clock=SystemClock())
+    image_id = base_images.register(disk, account=account, snapshots=snapshots)
+    (image,) = account.ec2.describe_images(ImageIds=[image_id])["Images"]
+    return image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+
+
+def mounts(places: Places) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if f" {places.disks}/" in line]
+
+
+def test_a_snapshot_is_mounted_once_and_read_only(
+    disks: RootDisks, places: Places, snapshot_id: str
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: disks.lower("ami-1", snapshot_id), range(4)))
+
+    (root,) = found
+    assert (root / "etc/debian_version").read_text().startswith("12")
+    assert len(mounts(places)) == 1
+    with pytest.raises(OSError, match="Read-only"):
+        (root / "new").touch()
+
+    disks.close()
+
+    assert mounts(places) == []
+
+
+def test_what_a_crash_left_mounted_is_forgotten(places: Places, snapshot_id: str) -> None:
+    disk, where = places.disks / f"{snapshot_id}.raw", places.disks / snapshot_id
+    where.mkdir(parents=True)
+    assemble("ami-1", snapshot_id, disk)
+    options = f"loop,ro,noload,offset={root_partition(disk).offset}"
+    subprocess.run(["mount", "-o", options, disk, where], check=True)  # noqa: S603, S607 - fixed
+    assert len(mounts(places)) == 1
+
+    RootDisks(places).forget_left_overs()
+
+    assert mounts(places) == []
+    assert not places.disks.exists()
+
+
+def test_a_snapshot_without_blocks_is_refused(disks: RootDisks, endpoint: Endpoint) -> None:
+    with pytest.raises(NotFound, match="has no blocks"):
+        disks.lower("ami-1", "snap-00000000")
