@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.domain.catalog import RepositoryState
-from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.errors import CommandFailed, Conflict
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.ports import Progress
 from ovenbird.system import apt, debugfs, overlays
@@ -192,15 +192,15 @@ def _furnish(stack: ExitStack, root: Path, repository: RepositoryState, cache: P
     for name in ("lists", "archives"):
         (cache / name / "partial").mkdir(parents=True, exist_ok=True)
     binds = (
-        (cache / "lists", root / "var/lib/apt/lists"),
-        (cache / "archives", root / "var/cache/apt/archives"),
-        (Path(repository.directory), root / INSIDE / "repository"),
+        (cache / "lists", root / "var/lib/apt/lists", "rw"),
+        (cache / "archives", root / "var/cache/apt/archives", "rw"),
+        (Path(repository.directory), root / INSIDE / "repository", "ro"),  # no recipe alters it
     )
-    for what, where in binds:
-        stack.enter_context(mounted(what, where, bind=True))
+    for what, where, options in binds:
+        stack.enter_context(mounted(what, where, bind=True, options=options))
     shutil.copyfile(repository.key_path, root / INSIDE / "key.gpg")
-    options = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
-    (root / INSIDE / "apt.conf").write_text("\n".join([*options, ""]))
+    asked = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
+    (root / INSIDE / "apt.conf").write_text("\n".join([*asked, ""]))
     line = apt.source(
         key=f"/{INSIDE}/key.gpg",
         directory=f"/{INSIDE}/repository",
@@ -258,10 +258,19 @@ def _differing(base: Path, made: Path) -> dict[int, bytes]:
 
 
 def _sweep(place: Path) -> None:
-    """Unmount and remove whatever is in a bake's directory; of a dead bake, too."""
+    """Unmount and remove whatever is in a bake's directory; of a dead bake, too.
+
+    Raises:
+        Conflict: Something is still mounted; removing would reach into what it shows.
+    """
+    for point in reversed(_mounts_below(place)):
+        run(["umount", "--lazy", point], timeout_s=60, ok=frozenset({0, 32}))  # 32: gone already
+    if left := _mounts_below(place):
+        raise Conflict(f"`{left[0]}` is still mounted", hint=f"Unmount it: `umount -l {left[0]}`")
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _mounts_below(place: Path) -> list[str]:
     listed = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     points = [line.split()[1] for line in listed]
-    mine = [point for point in points if point.startswith(f"{place}/")]
-    for point in reversed(mine):
-        run(["umount", "--lazy", point], timeout_s=60, ok=frozenset({0, 32}))  # 32: gone already
-    shutil.rmtree(place, ignore_errors=True)
+    return [point for point in points if point.startswith(f"{place}/")]

@@ -1,0 +1,136 @@
+"""Networks: one namespace for each account, one for each machine, and threads that step in.
+
+    host                 127.0.x.y   the load balancers' addresses
+    account's namespace  bridge ``vpc``: 172.31.0.1/16 and 169.254.169.254 (metadata)
+    machine's namespace  eth0: the instance's private address, on the account's bridge
+
+Both accounts have the default VPC 172.31.0.0/16, and neither sees the other's machines.
+No namespace has a way out of this host.
+
+Source: ip-netns(8), veth(4), setns(2); VPC user guide, "Default VPCs".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ovenbird.sandbox.places import Places
+from ovenbird.system.commands import run
+
+RUN_NETNS = Path("/run/netns")
+GATEWAY = "172.31.0.1"
+METADATA = "169.254.169.254"
+BRIDGE = "vpc"
+TIMEOUT_S = 30.0
+_CLONE_NEWNET = 0x40000000
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def account_network(places: Places, account_id: str) -> Iterator[str]:
+    """Keep an account's namespace with its bridge for as long as the block runs; yield its name."""
+    name = places.namespace(account_id)
+    _ip(f"netns add {name}")
+    try:
+        _inside(
+            name,
+            "link set lo up",
+            f"link add {BRIDGE} type bridge",
+            f"addr add {GATEWAY}/16 dev {BRIDGE}",
+            f"addr add {METADATA}/32 dev {BRIDGE}",
+            f"link set {BRIDGE} up",
+        )
+        yield name
+    finally:
+        _ip(f"netns delete {name}")
+
+
+def plug_in(account: str, machine: str, *, address: str) -> None:
+    """Make a machine's namespace and connect it with its account's bridge.
+
+    Args:
+        account: Name of the account's namespace.
+        machine: Name of the namespace to make.
+        address: Private IPv4 address, in 172.31.0.0/16.
+    """
+    _ip(f"netns add {machine}")
+    _ip(f"-n {account} link add {_port(address)} type veth peer name eth0 netns {machine}")
+    _inside(account, f"link set {_port(address)} master {BRIDGE} up")
+    _inside(
+        machine,
+        "link set lo up",
+        f"addr add {address}/16 dev eth0",
+        "link set eth0 up",
+        f"route add {METADATA} dev eth0",
+        f"route add default via {GATEWAY}",
+    )
+
+
+def unplug(machine: str) -> None:
+    """Delete a machine's namespace and with it its cable; one that is gone is none."""
+    if (RUN_NETNS / machine).exists():
+        _ip(f"netns delete {machine}")
+
+
+def enter(namespace: str) -> None:
+    """Move the calling thread into a namespace, for good; sockets made before stay outside."""
+    descriptor = os.open(RUN_NETNS / namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), namespace)
+    finally:
+        os.close(descriptor)
+
+
+def within(namespace: str, work: Callable[[], Result]) -> Result:
+    """Do *work* in a namespace, on a thread of its own, and return what it returned.
+
+    A socket that is made there stays there, whoever uses it later.
+    """
+    found: list[Result] = []
+    errors: list[BaseException] = []
+
+    def step_in() -> None:
+        try:
+            enter(namespace)
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=step_in, name=f"in-{namespace}", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return found[0]
+
+
+def nsenter(namespace: str) -> list[str]:
+    """Return the words before a program that shall run in a namespace.
+
+    Not ``ip netns exec``, which mounts /sys anew and hides the control groups.
+    """
+    return ["nsenter", f"--net={RUN_NETNS / namespace}"]
+
+
+def _port(address: str) -> str:
+    """Return the name of the bridge's end of a cable; the kernel takes 15 characters."""
+    return f"v{int(ipaddress.ip_address(address)):08x}"
+
+
+def _ip(line: str) -> None:
+    run(["ip", *line.split()], timeout_s=TIMEOUT_S)
+
+
+def _inside(namespace: str, *lines: str) -> None:
+    """Run several lines of ip(8) in a namespace by one process."""
+    run(["ip", "-n", namespace, "-batch", "-"], timeout_s=TIMEOUT_S, stdin="\n".join(lines) + "\n")
