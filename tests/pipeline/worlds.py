@@ -239,10 +239,13 @@ class Groups:
         self._world.note(f"create {wanted.name}")
 
     def pin(self, name: ServerGroupName) -> None:
-        self._change(name)
+        with self._world.state() as state:
+            group = state.groups[str(name)]
+            old = group.capacity.min if group.pinned_min is None else group.pinned_min
+            state.groups[str(name)] = replace(group, pinned_min=old)
 
     def unpin(self, name: ServerGroupName) -> None:
-        self._change(name)
+        self._change(name, pinned_min=None)
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
         self._change(name, capacity=capacity, instances=_instances(capacity))
