@@ -1,0 +1,418 @@
+"""CloudWatch through boto3 and through our own callers; the same would hold on AWS."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.sns.models import sns_backends
+
+from ovenbird.aws.alarms import NAMESPACE, Alarms, dimensions
+from ovenbird.aws.metrics import Metrics
+from ovenbird.domain.apps import AlarmSpec
+from ovenbird.domain.errors import NotFound
+from ovenbird.domain.names import ServerGroupName, target_group_name
+from ovenbird.sandbox import alarms
+from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION, REGION
+
+pytestmark = pytest.mark.sandbox
+
+LISTENER = (
+    f"arn:aws:elasticloadbalancing:{REGION}:{PRODUCTION}:listener/app/ovenbird/50dc6c49/f2f7dc8e"
+)
+SETTLED = alarms.SETTLE_S
+Put = Callable[..., None]
+
+
+def base() -> int:
+    """Return a whole minute that is over, with room behind it."""
+    return int(time.time()) // 60 * 60 - 120
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"Test/{uuid.uuid4()}"
+
+
+@pytest.fixture
+def put(endpoint: Endpoint, namespace: str) -> Put:
+    def send(at: float, values: Mapping[float, float], *, name: str = "m", **where: str) -> None:
+        endpoint.development.cloudwatch.put_metric_data(
+            Namespace=namespace,
+            MetricData=[
+                {
+                    "MetricName": name,
+                    "Timestamp": datetime.fromtimestamp(at, tz=UTC),
+                    "Values": list(values),
+                    "Counts": list(values.values()),
+                    "Dimensions": [{"Name": k, "Value": v} for k, v in where.items()],
+                }
+            ],
+        )
+
+    return send
+
+
+def stat(
+    namespace: str, statistic: str, *, name: str = "m", period: int = 60, **where: str
+) -> dict[str, Any]:
+    pairs = [{"Name": k, "Value": v} for k, v in where.items()]
+    metric = {"Namespace": namespace, "MetricName": name, "Dimensions": pairs}
+    return {"Metric": metric, "Period": period, "Stat": statistic}
+
+
+def ask(endpoint: Endpoint, *queries: dict[str, Any], **others: Any) -> dict[str, Any]:
+    start = datetime.fromtimestamp(base() - 60, tz=UTC)
+    answer = endpoint.development.cloudwatch.get_metric_data(
+        MetricDataQueries=list(queries),  # type: ignore[arg-type]
+        **{"StartTime": start, "EndTime": start + timedelta(minutes=4), **others},
+    )
+    return dict(answer)
+
+
+def test_statistics_over_aligned_periods(endpoint: Endpoint, namespace: str, put: Put) -> None:
+    begin = base()
+    put(begin + 7, {0.1: 99, 2.0: 1})
+    put(begin + 59, {0.2: 100})
+    names = ["Sum", "SampleCount", "Maximum", "p50", "p99.9", "TC(0.5:)", "PR(:0.1)"]
+    queries = [{"Id": f"q{n}", "MetricStat": stat(namespace, name)} for n, name in enumerate(names)]
+
+    found = ask(endpoint, *queries)["MetricDataResults"]
+
+    values = {name: result["Values"] for name, result in zip(names, found, strict=True)}
+    assert values == {
+        "Sum": [pytest.approx(31.9)], "SampleCount": [200], "Maximum": [2.0], "p50": [0.2],
+        "p99.9": [2.0], "TC(0.5:)": [1], "PR(:0.1)": [49.5],
+    }  # fmt: skip
+    assert {result["Timestamps"][0].timestamp() for result in found} == {begin}
+    assert {result["StatusCode"] for result in found} == {"Complete"}
+
+
+def test_metric_math_and_what_it_returns(endpoint: Endpoint, namespace: str, put: Put) -> None:
+    begin = base()
+    put(begin, {1.0: 10}, name="requests")
+    put(begin + 60, {1.0: 20}, name="requests")
+    put(begin + 60, {1.0: 5}, name="errors")
+    (result,) = ask(
+        endpoint,
+        {"Id": "e", "MetricStat": stat(namespace, "Sum", name="errors"), "ReturnData": False},
+        {"Id": "r", "MetricStat": stat(namespace, "Sum", name="requests"), "ReturnData": False},
+        {"Id": "rate", "Expression": "100 * FILL(e, 0) / r", "Label": "Rate"},
+        ScanBy="TimestampAscending",
+    )["MetricDataResults"]
+
+    assert (result["Id"], result["Label"], result["Values"]) == ("rate", "Rate", [0.0, 25.0])
+    assert [t.timestamp() for t in result["Timestamps"]] == [begin, begin + 60]
+
+
+def test_only_the_very_same_dimensions_match(endpoint: Endpoint, namespace: str, put: Put) -> None:
+    put(base(), {1.0: 1}, tg="a", lb="x")
+    put(base(), {1.0: 2}, tg="a")
+    put(base(), {1.0: 4})
+
+    found = ask(
+        endpoint,
+        {"Id": "both", "MetricStat": stat(namespace, "Sum", lb="x", tg="a")},
+        {"Id": "one", "MetricStat": stat(namespace, "Sum", tg="a")},
+        {"Id": "none", "MetricStat": stat(namespace, "Sum")},
+        {"Id": "other", "MetricStat": stat(namespace, "Sum", tg="b")},
+        {"Id": "elsewhere", "MetricStat": stat("Else", "Sum", tg="a")},
+    )["MetricDataResults"]
+
+    assert {result["Id"]: result["Values"] for result in found} == {
+        "both": [1.0], "one": [2.0], "none": [4.0], "other": [], "elsewhere": [],
+    }  # fmt: skip
+
+
+def test_data_comes_in_pages(endpoint: Endpoint, namespace: str, put: Put) -> None:
+    begin = base()
+    for second in range(7):
+        put(begin + second, {float(second): 1})
+    start = datetime.fromtimestamp(begin, tz=UTC)
+    paginator: Any = endpoint.development.cloudwatch.get_paginator("get_metric_data")
+    pages = paginator.paginate(
+        MetricDataQueries=[{"Id": "q", "MetricStat": stat(namespace, "Sum", period=1)}],
+        StartTime=start,
+        EndTime=start + timedelta(seconds=7),
+        MaxDatapoints=3,
+    )
+
+    found = [(r["Values"], r["StatusCode"]) for page in pages for r in page["MetricDataResults"]]
+
+    assert found == [
+        ([6, 5, 4], "PartialData"), ([3, 2, 1], "PartialData"), ([0], "Complete"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"Id": "e", "Expression": "nobody + 1"},
+        {"Id": "e", "Expression": "SEARCH('x')"},
+        {"Id": "q", "MetricStat": stat("Test", "WM(0:1)")},
+        {"Id": "q", "MetricStat": stat("Test", "Sum", period=7)},
+        {"Id": "q"},
+    ],
+)
+def test_what_cannot_be_answered_is_refused(endpoint: Endpoint, query: dict[str, Any]) -> None:
+    with pytest.raises(ClientError, match="ValidationError"):
+        ask(endpoint, query)
+
+
+def test_statistic_sets_keep_their_sums(endpoint: Endpoint, namespace: str) -> None:
+    cloudwatch, begin = endpoint.development.cloudwatch, base()
+    cloudwatch.put_metric_data(
+        Namespace=namespace,
+        MetricData=[
+            {
+                "MetricName": "m",
+                "Timestamp": datetime.fromtimestamp(begin, tz=UTC),
+                "Unit": "Seconds",
+                "StatisticValues": {"Sum": 20, "SampleCount": 4, "Minimum": 1, "Maximum": 9},
+            }
+        ],
+    )
+
+    answer = cloudwatch.get_metric_statistics(
+        Namespace=namespace, MetricName="m", Period=60,
+        StartTime=datetime.fromtimestamp(begin, tz=UTC),
+        EndTime=datetime.fromtimestamp(begin + 60, tz=UTC),
+        Statistics=["Sum", "SampleCount", "Minimum", "Maximum", "Average"],
+        ExtendedStatistics=["p100"],
+    )  # fmt: skip
+
+    assert answer["Datapoints"] == [
+        {
+            "Timestamp": datetime.fromtimestamp(begin, tz=UTC), "Unit": "Seconds",
+            "Sum": 20, "SampleCount": 4, "Minimum": 1, "Maximum": 9, "Average": 5,
+            "ExtendedStatistics": {"p100": 9},
+        }
+    ]  # fmt: skip
+
+
+def test_metrics_are_listed(endpoint: Endpoint, namespace: str, put: Put) -> None:
+    put(base(), {1.0: 1}, tg="a", lb="x")
+    put(base(), {1.0: 1}, tg="b")
+    cloudwatch = endpoint.development.cloudwatch
+
+    found = cloudwatch.list_metrics(Namespace=namespace, Dimensions=[{"Name": "lb"}])["Metrics"]
+
+    assert [metric["MetricName"] for metric in found] == ["m"]
+    assert found[0]["Dimensions"] == [
+        {"Name": "lb", "Value": "x"}, {"Name": "tg", "Value": "a"},
+    ]  # fmt: skip
+    assert len(cloudwatch.list_metrics(Namespace=namespace)["Metrics"]) == 2
+
+
+class Group:
+    """A server group with a target group in production, and the alarms on it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        app = f"app{uuid.uuid4().hex[:8]}"
+        self.name = ServerGroupName.parse(f"{app}-prod-v001")
+        self.alarms = Alarms(endpoint.production, listener_arn=LISTENER, period_s=1.0)
+        self.metrics = Metrics(endpoint.production, listener_arn=LISTENER, period_s=1.0)
+        elbv2 = endpoint.production.elbv2
+        vpc_id = endpoint.production.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+        self.arn = elbv2.create_target_group(
+            Name=target_group_name(self.name), Protocol="HTTP", Port=80, VpcId=vpc_id
+        )["TargetGroups"][0]["TargetGroupArn"]
+
+    def count(self, at: float, *, requests: int, errors: int = 0, seconds: float = 0.1) -> None:
+        """Publish one second of requests as the balancer does."""
+        where = dimensions(target_group=self.arn, listener=LISTENER)
+        rest = {"Timestamp": datetime.fromtimestamp(at, tz=UTC), "Dimensions": where}
+        data = [
+            {"MetricName": "RequestCount", "Values": [1.0], "Counts": [requests], **rest},
+            {"MetricName": "TargetResponseTime", "Values": [seconds], "Counts": [requests], **rest},
+        ]
+        if errors:
+            name = "HTTPCode_Target_5XX_Count"
+            data.append({"MetricName": name, "Values": [1.0], "Counts": [errors], **rest})
+        cloudwatch_backends[PRODUCTION][REGION].put_metric_data(NAMESPACE, data)
+
+    def raw(self, endpoint: Endpoint, word: str) -> Any:
+        name = f"{self.name}-{word}"
+        answer = endpoint.production.cloudwatch.describe_alarms(AlarmNames=[name])
+        return answer["MetricAlarms"][0]
+
+
+@pytest.fixture
+def group(endpoint: Endpoint) -> Group:
+    return Group(endpoint)
+
+
+def test_samples_count_whole_periods_of_each_group(endpoint: Endpoint, group: Group) -> None:
+    other, begin = Group(endpoint), base()
+    for second in range(5):
+        group.count(begin + second, requests=10, errors=second, seconds=0.7)
+        other.count(begin + second, requests=1)
+    since = datetime.fromtimestamp(begin + 0.5, tz=UTC)
+    until = datetime.fromtimestamp(begin + 4.5, tz=UTC)
+
+    one, two = group.metrics.samples([group.name, other.name], since=since, until=until, slow_s=0.5)
+
+    assert (one.requests, one.errors, one.slow) == (30, 6, 30)
+    assert (two.name, two.requests, two.errors, two.slow) == (other.name, 3, 0, 0)
+    assert (one.since.timestamp(), one.until.timestamp()) == (begin + 1, begin + 4)
+
+
+def test_samples_of_a_group_without_a_target_group(group: Group) -> None:
+    now = datetime.fromtimestamp(base(), tz=UTC)
+    gone = ServerGroupName.parse("gone-prod-v001")
+
+    with pytest.raises(NotFound):
+        group.metrics.samples([gone], since=now - timedelta(seconds=9), until=now, slow_s=1)
+
+
+def test_an_error_rate_alarm_fires_and_recovers(endpoint: Endpoint, group: Group) -> None:
+    spec = AlarmSpec(name="5xx", metric="error_rate_percent", threshold=50.0, periods=2)
+    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={"app": "hello"})
+    begin, name = base(), f"{group.name}-5xx"
+    first = group.raw(endpoint, "5xx")
+    group.count(begin, requests=10, errors=9)
+    alarms.tick(begin + 1 + SETTLED)
+    once = group.alarms.firing([name])
+    group.count(begin + 1, requests=10, errors=6)
+    alarms.tick(begin + 1.9 + SETTLED)
+    early = group.alarms.firing([name])
+    alarms.tick(begin + 2 + SETTLED)
+    twice = group.alarms.firing([name])
+    alarms.tick(begin + 60 + SETTLED)
+
+    assert (first["StateValue"], once, early) == ("INSUFFICIENT_DATA", {}, {})
+    assert list(twice) == [name]
+    assert twice[name].startswith("Threshold Crossed: 2 out of the last 2 datapoints [90 (")
+    assert "60 (" in twice[name]
+    after = group.raw(endpoint, "5xx")
+    assert (after["StateValue"], after["ComparisonOperator"]) == ("OK", "GreaterThanThreshold")
+    assert "treated as [NonBreaching]" in after["StateReason"]
+    assert after["StateUpdatedTimestamp"] > first["StateUpdatedTimestamp"]
+    assert after["Metrics"][2]["Expression"] == "100 * FILL(errors, 0) / requests"
+
+
+def test_a_percentile_alarm_on_a_target_groups_metric(endpoint: Endpoint, group: Group) -> None:
+    spec = AlarmSpec(
+        name="slow", metric="TargetResponseTime", statistic="p99", threshold=0.5, periods=1
+    )
+    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    group.count(base(), requests=10, seconds=0.9)
+    alarms.tick(base() + 1 + SETTLED)
+
+    assert list(group.alarms.firing([f"{group.name}-slow", "nobody"])) == [f"{group.name}-slow"]
+
+
+def test_writing_an_alarm_again_keeps_its_state(endpoint: Endpoint, group: Group) -> None:
+    spec = AlarmSpec(name="busy", metric="RequestCount", threshold=5.0, periods=1)
+    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    group.count(base(), requests=10)
+    alarms.tick(base() + 1 + SETTLED)
+    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+
+    assert group.raw(endpoint, "busy")["StateValue"] == "ALARM"
+
+
+def test_all_alarms_of_a_group_are_deleted_and_no_others(endpoint: Endpoint, group: Group) -> None:
+    specs = [AlarmSpec(name=f"a{n}", metric="RequestCount", threshold=1.0) for n in range(60)]
+    other = Group(endpoint)
+    group.alarms.ensure(group.name, specs, target_group=group.arn, tags={})
+    other.alarms.ensure(other.name, specs[:1], target_group=other.arn, tags={})
+
+    group.alarms.delete(group.name)
+    group.alarms.delete(group.name)
+
+    cloudwatch = endpoint.production.cloudwatch
+    answer = cloudwatch.describe_alarms(AlarmNamePrefix=f"{group.name}-")
+    assert answer["MetricAlarms"] == []
+    assert other.raw(endpoint, "a0")["AlarmName"] == f"{other.name}-a0"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Period": 7},
+        {"Statistic": "Middle"},
+        {"DatapointsToAlarm": 3},
+        {"ComparisonOperator": "GreaterThanUpperThreshold"},
+        {"TreatMissingData": "maybe"},
+    ],
+)
+def test_an_alarm_that_could_not_be_evaluated_is_refused(
+    endpoint: Endpoint, wrong: dict[str, Any]
+) -> None:
+    cloudwatch, name = endpoint.development.cloudwatch, f"bad-{uuid.uuid4()}"
+    right: dict[str, Any] = {
+        "AlarmName": name, "Namespace": "Test", "MetricName": "m", "Period": 60,
+        "Statistic": "Sum", "Threshold": 1.0, "EvaluationPeriods": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }  # fmt: skip
+    with pytest.raises(ClientError, match="ValidationError"):
+        cloudwatch.put_metric_alarm(**(right | wrong))
+
+    assert cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
+
+
+@pytest.fixture
+def topic() -> str:
+    arn: str = sns_backends[DEVELOPMENT][REGION].create_topic(f"told-{uuid.uuid4().hex}").arn
+    return arn
+
+
+def told(topic: str) -> list[dict[str, Any]]:
+    sent = sns_backends[DEVELOPMENT][REGION].topics[topic].sent_notifications
+    return [json.loads(message) for _, message, *_ in sent]
+
+
+def test_topics_are_told_of_changes(
+    endpoint: Endpoint, namespace: str, put: Put, topic: str
+) -> None:
+    cloudwatch, name = endpoint.development.cloudwatch, f"told-{uuid.uuid4()}"
+    cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace=namespace, MetricName="m", Period=1, Statistic="Sum",
+        Threshold=1.0, EvaluationPeriods=1, ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[topic], OKActions=[topic], TreatMissingData="notBreaching",
+    )  # fmt: skip
+    put(base(), {2.0: 1})
+    for later in (1, 1, 10):
+        alarms.tick(base() + later + SETTLED)
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="trying it out")
+    alarms.tick(base() + 11 + SETTLED)
+
+    changes = [(m["OldStateValue"], m["NewStateValue"]) for m in told(topic)]
+    assert changes == [
+        ("INSUFFICIENT_DATA", "ALARM"), ("ALARM", "OK"), ("OK", "ALARM"), ("ALARM", "OK"),
+    ]  # fmt: skip
+    first, *_, third, _last = told(topic)
+    assert first["NewStateReason"].endswith("was greater than the threshold (1).")
+    assert (third["NewStateReason"], third["AlarmName"]) == ("trying it out", name)
+
+
+def test_a_topic_that_is_gone_stops_nobody(endpoint: Endpoint, topic: str) -> None:
+    cloudwatch, name = endpoint.development.cloudwatch, f"lost-{uuid.uuid4()}"
+    cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace="Test", MetricName="m", Period=1, Statistic="Sum",
+        Threshold=1.0, EvaluationPeriods=1, ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[f"{topic}-gone"],
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="why not")
+
+    alarms.tick(time.time())
+
+
+def test_the_loop_evaluates_by_itself(endpoint: Endpoint, group: Group) -> None:
+    spec = AlarmSpec(name="busy", metric="RequestCount", threshold=5.0, periods=1)
+    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    name, deadline = f"{group.name}-busy", time.monotonic() + 20
+    with alarms.running():
+        while not group.alarms.firing([name]) and time.monotonic() < deadline:
+            group.count(time.time() - 3, requests=10)
+
+    assert group.alarms.firing([name])
