@@ -122,6 +122,9 @@ class World:
         found = (image for image in self.look().images if image.bake_key == bake_key)
         return next(found, None)
 
+    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+        return tuple(image for image in self.look().images if app in {None, image.app})
+
     def register(
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
     ) -> Image:

@@ -70,11 +70,16 @@ class RolloutRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a release or a rollout ended, and why if not well."""
+    """How a release or a rollout ended, and why if not well.
+
+    Args:
+        cause: Name of the error's class, which decides the exit status.
+    """
 
     phase: Phase
     error: str = ""
     hint: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ovenbird.domain.clusters import Cluster, ServerGroup
+from ovenbird.domain.clusters import ROLLBACK_WINDOW_TAG, Cluster, ServerGroup
 
 # Source: Elastic Load Balancing, "Quotas for your Application Load Balancers":
 # target groups per action.
 TARGET_GROUPS_PER_RULE = 5
 MAX_RESTING = 2  # beside old, canary and baseline
+WINDOW = timedelta(hours=1)  # when the group that serves does not say
+
+
+def window_of(cluster: Cluster) -> timedelta:
+    """Return the rollback window that the manifest of the group in traffic gave."""
+    tags = cluster.serving.tags if cluster.serving else {}
+    text = tags.get(ROLLBACK_WINDOW_TAG)
+    return timedelta(seconds=float(text)) if text else WINDOW
 
 
 def previous(cluster: Cluster) -> ServerGroup | None:

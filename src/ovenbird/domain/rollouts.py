@@ -18,7 +18,14 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from ovenbird.domain.apps import AppSpec, Canary, EnvironmentSpec
-from ovenbird.domain.clusters import CLUSTER_TAG, SERVER_GROUP_TAG, Capacity, Cluster, ServerGroup
+from ovenbird.domain.clusters import (
+    CLUSTER_TAG,
+    ROLLBACK_WINDOW_TAG,
+    SERVER_GROUP_TAG,
+    Capacity,
+    Cluster,
+    ServerGroup,
+)
 from ovenbird.domain.errors import Conflict, InvalidRequest
 from ovenbird.domain.images import APP_TAG, RELEASE_TAG, TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ServerGroupName, alarm_name, next_name
@@ -291,6 +298,7 @@ def _create(job: _Job, capacity: Capacity) -> CreateServerGroup:
         CLUSTER_TAG: str(job.cluster.name),
         ENVIRONMENT_TAG: environment.name,
         RELEASE_TAG: job.release_id,
+        ROLLBACK_WINDOW_TAG: f"{environment.rollback_window_s:g}",
         SERVER_GROUP_TAG: str(job.name),
         VERSION_TAG: job.version,
     }

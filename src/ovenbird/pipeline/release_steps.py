@@ -193,7 +193,7 @@ def ending_of(error: OvenbirdError) -> Ending:
     phase = Phase.FAILED
     if isinstance(error, Aborted):
         phase = Phase.REJECTED if "rejected" in error.facts else Phase.ABORTED
-    return Ending(phase=phase, error=str(error), hint=error.hint)
+    return Ending(phase=phase, error=str(error), hint=error.hint, cause=type(error).__name__)
 
 
 def base_image(app: AppSpec, ports: Ports) -> Image:

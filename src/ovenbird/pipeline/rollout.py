@@ -72,7 +72,7 @@ def _retreat(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
     where, release_id = request.environment, request.release_id
     failed = work.created(plan)
     if failed is None:
-        return Ending(phase=Phase.FAILED, error=str(why), hint=why.hint)
+        return work.failure(str(why), why.hint, why)
     name = f"{where}/retreat"
     try:
         back = recorded_always(name, release_id, work.plan_retreat, request, failed, str(why))
@@ -83,7 +83,7 @@ def _retreat(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
     except OvenbirdError as error:
         text = f"{why}; and the retreat failed: {error}"
         hint = f"Look at `ovenbird cluster show {request.cluster}`"
-        return Ending(phase=Phase.FAILED, error=text, hint=hint)
+        return work.failure(text, hint, why)
     return work.ending_of(why)
 
 

@@ -196,7 +196,9 @@ def finish(step: Step, rollout_id: str, ending: Ending) -> None:
         hint=ending.hint,
         ended_at=step.ports.clock.now(),
     )
-    store.unlock_all(owner=rollout_id)
+    # The next change of this cluster may begin, also while the release goes on elsewhere.
+    lock = cluster_lock(found.environment, found.cluster)
+    store.unlock(lock, owner=found.release_id or rollout_id)
     text = f"{found.kind.capitalize()} of `{found.cluster}` {ending.phase.replace('_', ' ')}"
     step.note(ending.phase.value, f"{text}: {ending.error}" if ending.error else text)
 
@@ -210,7 +212,12 @@ def created(found: Plan) -> ServerGroupName | None:
 def ending_of(error: OvenbirdError) -> Ending:
     """Return how a rollout ends whose retreat went well."""
     phase = Phase.ABORTED if isinstance(error, Aborted) else Phase.ROLLED_BACK
-    return Ending(phase=phase, error=str(error), hint=error.hint)
+    return Ending(phase=phase, error=str(error), hint=error.hint, cause=type(error).__name__)
+
+
+def failure(text: str, hint: str, why: OvenbirdError) -> Ending:
+    """Return how something ends of which nothing could be undone."""
+    return Ending(phase=Phase.FAILED, error=text, hint=hint, cause=type(why).__name__)
 
 
 def _record(request: RolloutRequest, now: datetime) -> Rollout:

@@ -62,6 +62,11 @@ class Runtime:
         """Tell whether a workflow of that id was ever started."""
         return DBOS.get_workflow_status(workflow_id) is not None
 
+    def has_ended(self, workflow_id: str) -> bool:
+        """Tell whether a workflow has a result, or will never have one."""
+        status = DBOS.get_workflow_status(workflow_id)
+        return status is not None and status.status not in {"PENDING", "ENQUEUED", "DELAYED"}
+
     def is_broken(self, workflow_id: str) -> bool:
         """Tell whether a workflow ended by an error, or cannot go on."""
         status = DBOS.get_workflow_status(workflow_id)
@@ -77,6 +82,7 @@ class Runtime:
 
 
 _current: list[Runtime] = []  # DBOS calls workflows by name: steps must find their ports here
+_left: list[ExitStack] = []  # leases of engines whose threads still work: held to the very end
 
 
 def current() -> Runtime:
@@ -103,8 +109,8 @@ def running(ports: Ports, *, state: Path) -> Iterator[Runtime]:
     """
     executor_id = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     lease = state / "executors" / f"{executor_id}.lock"
-    with ExitStack() as stack:
-        stack.enter_context(file_lock(lease))
+    with ExitStack() as stack, ExitStack() as held:
+        held.enter_context(file_lock(lease))
         runtime = Runtime(ports=ports, state=state, executor_id=executor_id)
         _current.append(runtime)
         stack.callback(_current.remove, runtime)
@@ -113,7 +119,9 @@ def running(ports: Ports, *, state: Path) -> Iterator[Runtime]:
         try:
             yield runtime
         finally:
-            if not is_busy():
+            if is_busy():
+                _left.append(held.pop_all())
+            else:
                 DBOS.destroy()
                 lease.unlink(missing_ok=True)
 

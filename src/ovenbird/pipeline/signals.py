@@ -1,4 +1,4 @@
-"""A person's word to a workflow that waits, also from another process."""
+"""A person's word to a workflow that waits, also from another process; and who works on it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from dbos import DBOSClient
 
+from ovenbird.domain.errors import Conflict
 from ovenbird.pipeline.codec import DomainJson
 from ovenbird.pipeline.runtime import database_url
+from ovenbird.system.locks import file_lock
 
 APPROVE, REJECT, ABORT = "approve", "reject", "abort"
 
@@ -36,6 +38,22 @@ def send(release_id: str, *, environment: str, word: str, actor: str, state: Pat
             approval_topic(environment),
             idempotency_key=f"{release_id} {environment} {word}",
         )
+
+
+def is_alive(workflow_id: str, *, state: Path) -> bool:
+    """Tell whether a process that lives works on a workflow; no engine is started for it."""
+    if not (state / "workflows.sqlite").exists():
+        return False
+    with _client(state) as client:
+        found = client.list_workflows(workflow_ids=[workflow_id], load_input=False)
+    lease = state / "executors" / f"{found[0].executor_id if found else ''}.lock"
+    if not lease.exists():
+        return False
+    try:
+        with file_lock(lease, wait=False):
+            return False
+    except Conflict:
+        return True
 
 
 @contextmanager

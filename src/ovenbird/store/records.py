@@ -167,6 +167,17 @@ class Store:
             verdicts=self._verdicts(rollout_id),
         )
 
+    def list_rollouts(self, cluster: str | None = None) -> tuple[Rollout, ...]:
+        """Return rollouts and other changes, newest first, without actions and verdicts.
+
+        Args:
+            cluster: Only those of this cluster.
+        """
+        query = select(t.ROLLOUTS).order_by(t.ROLLOUTS.c.started_at.desc())
+        if cluster:
+            query = query.where(t.ROLLOUTS.c.cluster == cluster)
+        return tuple(Rollout(**{**row, "phase": Phase(row["phase"])}) for row in self._rows(query))
+
     def change_rollout(self, rollout_id: str, **changes: Any) -> None:
         """Write some fields of a rollout over."""
         self.put_rollout(replace(self.get_rollout(rollout_id), **changes))
@@ -239,6 +250,10 @@ class Store:
             query = query.where(t.EVENTS.c.subject == subject)
         return tuple(Event(**row) for row in self._rows(query))
 
+    def last_sequence(self) -> int:
+        """Return the number of the newest event; 0 when there is none."""
+        return int(self._rows(select(func.max(t.EVENTS.c.sequence).label("n")))[0]["n"] or 0)
+
     # Locks and words
 
     def lock(self, name: str, *, owner: str, reason: str, at: datetime) -> None:
@@ -264,6 +279,12 @@ class Store:
         """Let go of every lock that *owner* has."""
         with self._engine.begin() as connection:
             connection.execute(delete(t.LOCKS).where(t.LOCKS.c.owner == owner))
+
+    def unlock(self, name: str, *, owner: str) -> None:
+        """Let go of one lock, if *owner* has it."""
+        mine = (t.LOCKS.c.name == name) & (t.LOCKS.c.owner == owner)
+        with self._engine.begin() as connection:
+            connection.execute(delete(t.LOCKS).where(mine))
 
     def find_lock(self, name: str) -> Lock | None:
         """Return who holds a lock, if anyone does."""

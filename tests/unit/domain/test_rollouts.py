@@ -105,6 +105,7 @@ def test_what_is_made_carries_its_tags() -> None:
         "ovenbird:cluster": "hello-prod",
         "ovenbird:environment": "prod",
         "ovenbird:release": "new",
+        "ovenbird:rollback-window-s": "3600",
         "ovenbird:server-group": "hello-prod-v001",
         "ovenbird:version": "2.0.0",
     }

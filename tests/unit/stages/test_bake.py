@@ -69,6 +69,9 @@ class World:
     def find_baked(self, bake_key: str) -> Image | None:
         return next((image for image in self.made if image.bake_key == bake_key), None)
 
+    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+        raise NotImplementedError
+
     def register(
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
     ) -> Image:

@@ -55,6 +55,9 @@ class World:
     def find_baked(self, bake_key: str) -> Image | None:
         raise NotImplementedError
 
+    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+        raise NotImplementedError
+
     def register(
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
     ) -> Image:
