@@ -25,7 +25,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from ovenbird.sandbox import accounts, alarms, blocks, images, metrics, status
+from ovenbird.sandbox import accounts, alarms, blocks, groups, images, metrics, status
 from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.places import Places
@@ -84,6 +84,7 @@ def install(places: Places) -> None:
     accounts.install()
     metrics.install()
     alarms.install()
+    groups.install()
 
 
 def application(calls: Calls) -> App:
