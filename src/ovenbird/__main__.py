@@ -1,15 +1,41 @@
-"""The program."""
+"""The program: the product's commands, and the sandbox's beside them."""
 
 from __future__ import annotations
 
+import os
 import sys
 
-from ovenbird.cli.app import invoke, program
+import click
+
+from ovenbird.cli import app
+
+
+class Program(app.Program):
+    """All commands."""
+
+    places = {**app.NOUNS, "sandbox": "ovenbird.sandbox.cli:group"}  # noqa: RUF012 - a constant
+
+
+program: click.Command = Program(
+    name="ovenbird", callback=None, help=app.program.help, params=list(app.program.params)
+)
 
 
 def main() -> int:
     """Run the command line and return the process's exit status."""
-    return invoke(program, sys.argv[1:])
+    status = app.invoke(program, sys.argv[1:])
+    if _has_left_threads():
+        # Interrupted work goes on in another process: here its threads end with this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _has_left_threads() -> bool:
+    """Tell whether workflows still run in this process; without the engine none do."""
+    work = sys.modules.get("ovenbird.operations.work")
+    return work is not None and bool(work.has_left_threads())
 
 
 if __name__ == "__main__":

@@ -11,19 +11,38 @@ from importlib.metadata import version
 
 import click
 
-from ovenbird.cli.doctor import doctor
-from ovenbird.cli.package import package
+from ovenbird.cli.lazy import LazyGroup
+from ovenbird.cli.options import settings_option
 from ovenbird.domain.errors import OvenbirdError
 
+NOUNS = {
+    "release": "ovenbird.cli.release:group",
+    "cluster": "ovenbird.cli.cluster:group",
+    "image": "ovenbird.cli.image:group",
+    "catalog": "ovenbird.cli.catalog:group",
+    "package": "ovenbird.cli.package:package",
+    "doctor": "ovenbird.cli.doctor:doctor",
+}
 
-@click.group()
+
+class Program(LazyGroup):
+    """The commands that the product has; ``__main__`` adds the sandbox's."""
+
+    places = NOUNS
+
+
+@click.group(cls=Program)
 @click.version_option(version("ovenbird"), prog_name="ovenbird")
+@settings_option
 def program() -> None:
-    """From a commit to a canary to a rollback, on images that never change."""
+    """From a commit to a canary to a rollback, on images that never change.
 
+    Data goes to stdout, words to stderr. With --json stdout holds one JSON document: the
+    answer, or the error that came instead of one.
 
-program.add_command(doctor)
-program.add_command(package)
+    Exit statuses: 0 done, 1 failed, 2 wrong request, 3 not found, 4 conflict, 5 a program
+    failed, 6 unhealthy, 130 aborted.
+    """
 
 
 def invoke(command: click.Command, argv: Sequence[str], *, obj: object = None) -> int:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import click
 
+from ovenbird.cli import output
+from ovenbird.cli.options import opened, query
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.operations.doctor import Finding, examine
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@query
 def doctor(*, as_json: bool) -> None:
-    """Look for what builds and bakes need on this machine.
+    """Look for what is needed on this machine, and whether the settings lead anywhere.
 
     Example: `ovenbird doctor`
     """
-    findings = examine()
+    with opened() as installation:
+        findings = examine(installation)
     if as_json:
-        found = [{"what": f.what, "ok": f.ok, "hint": f.hint} for f in findings]
-        click.echo(json.dumps(found, indent=2))
+        output.answer(findings)
     else:
         for finding in findings:
             click.echo(_line(finding))
-    if missing := [finding.what for finding in findings if not finding.ok]:
-        sys.stdout.flush()
+    if missing := [finding.what for finding in findings if finding.needed and not finding.ok]:
         raise InvalidRequest(
-            f"Missing: {', '.join(missing)}", hint="Run `make setup`, or install them with apt"
+            f"Missing: {', '.join(missing)}",
+            hint="The lines above say what to do; `make setup` installs what Debian has",
         )
 
 
 def _line(finding: Finding) -> str:
-    mark = "ok     " if finding.ok else "missing"
-    return f"{mark}  {finding.what}" + (f"  ({finding.hint})" if not finding.ok else "")
+    mark = "ok" if finding.ok else "missing" if finding.needed else "not yet"
+    return f"{mark:<7}  {finding.what}" + (f"  ({finding.hint})" if not finding.ok else "")

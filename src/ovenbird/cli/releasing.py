@@ -1,0 +1,217 @@
+"""`ovenbird release start | resume | approve | reject | abort`, told live as they happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from ovenbird.cli import output
+from ovenbird.cli.narration import Narrator, narrating
+from ovenbird.cli.options import change, confirm, is_interactive, opened, query
+from ovenbird.cli.plans import plan_data, plan_lines
+from ovenbird.cli.release import report_data
+from ovenbird.domain.errors import Aborted, NotFound
+from ovenbird.domain.releases import Phase
+from ovenbird.operations import preparing, releases, releasing
+from ovenbird.operations.opening import Installation, person
+from ovenbird.operations.work import Result
+
+
+@click.command()
+@click.option("--app", default=".", help="Git URL or directory; the current one by default.")
+@click.option("--ref", default="HEAD", help="Branch, tag or commit.")
+@click.option("--fresh", is_flag=True, help="Bake anew, also if the same was baked before.")
+@change
+def start(*, app: str, ref: str, fresh: bool, as_json: bool, dry_run: bool, yes: bool) -> None:
+    """Release a commit: build, publish, bake, share, and roll out in each environment.
+
+    It runs here, until it has ended or waits for an approval. What dead processes left
+    unfinished goes on first. On a terminal the plan is shown and confirmed.
+
+    Example: `ovenbird release start --app ~/hello --ref v1.1.0`
+    """
+    with opened() as installation:
+        prepared = preparing.prepare(installation, app=app, ref=ref)
+        asks = is_interactive() and not yes
+        if dry_run or asks:
+            seen = preparing.preview(installation, prepared, fresh=fresh)
+            if dry_run and as_json:
+                output.answer(_preview_data(prepared, seen))
+            else:
+                _show(prepared, seen, err=not dry_run)
+        if dry_run:
+            return
+        confirm("Release it?", yes=not asks)
+        with _told() as tell:
+            result = releasing.start(installation, prepared, fresh=fresh, actor=person(), tell=tell)
+        _conclude(installation, result, as_json=as_json)
+
+
+@click.command()
+@click.argument("release", default="")
+@query
+def resume(*, release: str, as_json: bool) -> None:
+    """Go on with releases and changes whose process died; with all of them, or with one.
+
+    Example: `ovenbird release resume`
+    """
+    with opened() as installation:
+        if release:
+            subject = releases.subject_of(installation.store, release)
+            with _told() as tell:
+                result = releasing.resume(installation, subject, tell)
+            _conclude(installation, result, as_json=as_json)
+            return
+        with _told(several=True) as tell:
+            results = releasing.resume_all(installation, tell)
+        if as_json:
+            output.answer([_data(installation, result) for result in results])
+        for result in results:
+            _say(installation, result, as_json=as_json)
+        if not results:
+            output.words("Nothing was left unfinished")
+        for error in (result.error for result in results if result.error):
+            raise error
+
+
+@click.command()
+@click.argument("release", default=releases.LATEST)
+@click.option("--environment", default="", help="Which approval; the awaited one by default.")
+@query
+def approve(*, release: str, environment: str, as_json: bool) -> None:
+    """Let a release that waits go on; it runs here, unless another process works on it.
+
+    Example: `ovenbird release approve hello-3f2a91c-1`
+    """
+    with opened() as installation:
+        release_id = releases.release_id_of(installation.store, release)
+        with _told() as tell:
+            result = releasing.approve(
+                installation, release_id, environment=environment, actor=person(), tell=tell
+            )
+        _conclude(installation, result, as_json=as_json)
+
+
+@click.command()
+@click.argument("release", default=releases.LATEST)
+@click.option("--environment", default="", help="Which approval; the awaited one by default.")
+@query
+def reject(*, release: str, environment: str, as_json: bool) -> None:
+    """End a release that waits for an approval; what was rolled out before stays.
+
+    Example: `ovenbird release reject hello-3f2a91c-1`
+    """
+    with opened() as installation:
+        release_id = releases.release_id_of(installation.store, release)
+        with _told() as tell:
+            result = releasing.reject(
+                installation, release_id, environment=environment, actor=person(), tell=tell
+            )
+        _conclude(installation, result, as_json=as_json, wanted=Phase.REJECTED)
+
+
+@click.command()
+@click.argument("release", default=releases.LATEST)
+@query
+def abort(*, release: str, as_json: bool) -> None:
+    """End a release, or another change, at its next step; a canary is taken back first.
+
+    Example: `ovenbird release abort hello-3f2a91c-1`
+    """
+    with opened() as installation:
+        subject = releases.subject_of(installation.store, release)
+        with _told() as tell:
+            result = releasing.abort(installation, subject, actor=person(), tell=tell)
+        _conclude(installation, result, as_json=as_json, wanted=Phase.ABORTED)
+
+
+@contextmanager
+def _told(*, several: bool = False) -> Iterator[Narrator]:
+    """Tell what happens; an interrupted person learns that nothing is lost."""
+    try:
+        with narrating(several=several) as narrator:
+            yield narrator
+    except KeyboardInterrupt as error:
+        raise Aborted(
+            "Interrupted: what was under way is not lost, it only stands still",
+            hint="Go on with `ovenbird release resume`, or end it with `ovenbird release abort`",
+        ) from error
+
+
+def _conclude(
+    installation: Installation, result: Result, *, as_json: bool, wanted: Phase | None = None
+) -> None:
+    """Say where it stands, and raise what ended it unless that was wanted."""
+    if as_json:
+        output.answer(_data(installation, result))
+    _say(installation, result, as_json=as_json)
+    if result.error is not None and releases.phase_of(installation.store, result.subject) != wanted:
+        raise result.error
+
+
+def _say(installation: Installation, result: Result, *, as_json: bool) -> None:
+    subject = result.subject
+    if result.elsewhere:
+        output.words(f"Another process works on `{subject}`; follow it with")
+        output.words(f"  ovenbird release logs --follow {subject}")
+    if result.waits_for:
+        output.words(f"`{subject}` waits for approval of `{result.waits_for}`; go on with")
+        output.words(f"  ovenbird release approve {subject}")
+    if not as_json:
+        click.echo(_summary(installation, subject))
+
+
+def _summary(installation: Installation, subject: str) -> str:
+    """Return one line about a release, or about another change."""
+    try:
+        release = installation.store.get_release(subject)
+    except NotFound:
+        return f"{subject}  {output.spoken(releases.phase_of(installation.store, subject))}"
+    words = (subject, output.spoken(release.phase), release.version, release.image_id)
+    return "  ".join(word for word in words if word)
+
+
+def _data(installation: Installation, result: Result) -> dict[str, object]:
+    store = installation.store
+    try:
+        found = report_data(store.get_report(result.subject), waits_for=result.waits_for)
+    except NotFound:
+        found = output.to_data(store.get_rollout(result.subject))
+    return {**found, "elsewhere": result.elsewhere}
+
+
+def _show(prepared: preparing.Prepared, seen: preparing.Preview, *, err: bool) -> None:
+    source, spec = prepared.source, prepared.spec
+    image = f"{seen.image_id}, unless its inputs have changed" if seen.image_id else "to be baked"
+    what = f"{spec.app} {prepared.version} ({source.ref}, commit {source.short_commit})"
+    lines = [
+        f"Release {seen.release_id}: {what} of {source.url}",
+        f"  build    {spec.package.build or 'nothing to build'}",
+        f"  bake     {spec.package.name} {prepared.version} on {spec.image.base}: image {image}",
+    ]
+    for planned in seen.rollouts:
+        approval = ", after an approval" if planned.approval else ""
+        lines += ["", f"Rollout on {planned.cluster} in {planned.environment}{approval}"]
+        lines += plan_lines(planned.plan)
+    click.echo("\n".join(lines), err=err)
+
+
+def _preview_data(prepared: preparing.Prepared, seen: preparing.Preview) -> dict[str, object]:
+    return {
+        "release_id": seen.release_id,
+        "app": prepared.spec.app,
+        "version": prepared.version,
+        "source": output.to_data(prepared.source),
+        "image_id": seen.image_id,
+        "rollouts": [
+            {
+                "environment": planned.environment,
+                "cluster": planned.cluster,
+                "approval": planned.approval,
+                **plan_data(planned.plan),
+            }
+            for planned in seen.rollouts
+        ],
+    }

@@ -1,0 +1,165 @@
+"""What comes before a release: the commit is found, its manifest is read, plans are shown.
+
+    commit ─▶ manifest ─▶ do the settings serve it? ─▶ a plan for each environment
+
+Nothing is changed but the mirror of the git remote.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovenbird.config.manifest import load_manifest
+from ovenbird.domain.apps import AppSpec, EnvironmentSpec
+from ovenbird.domain.images import COMMIT_TAG, ImageId
+from ovenbird.domain.names import ClusterName
+from ovenbird.domain.plans import Plan
+from ovenbird.domain.rollouts import plan_rollout
+from ovenbird.domain.sources import Source
+from ovenbird.operations.opening import Installation
+from ovenbird.packaging.versions import version_of
+from ovenbird.pipeline.ports import Ports
+from ovenbird.pipeline.release_steps import base_image, check_feasible
+from ovenbird.store.records import Store
+from ovenbird.system import git
+
+TO_BE_BAKED = ImageId("image to be baked")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A commit that can be released: its manifest is right and the settings can serve it."""
+
+    source: Source
+    spec: AppSpec
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a rollout of the release would do in one environment, as things stand.
+
+    Args:
+        approval: Whether a person must approve it first.
+    """
+
+    environment: str
+    cluster: str
+    approval: bool
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a release would do.
+
+    Args:
+        image_id: An image of this commit, which is used if its bake key is still the same.
+    """
+
+    release_id: str
+    image_id: str
+    rollouts: tuple[Planned, ...]
+
+
+def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
+    """Find the commit, and refuse what could not be released; nothing is changed.
+
+    Args:
+        installation: Where it would be released.
+        app: Git URL, or a directory in a git repository.
+        ref: Branch, tag or commit.
+
+    Raises:
+        NotFound: The sandbox, the commit, its manifest, an environment or the base image is not
+            there.
+        InvalidRequest: The manifest is wrong.
+    """
+    ports = installation.ports
+    url, directory = _located(app)
+    mirror = ports.mirror(url)
+    source = git.resolve(url, ref, mirror=mirror, directory=directory)
+    with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
+        checkout = git.checkout(source, mirror=mirror, into=Path(place) / "checkout")
+        spec = load_manifest(checkout)
+        version = version_of(checkout, spec.package)
+    check_feasible(spec, ports)
+    base_image(spec, ports)
+    return Prepared(source=source, spec=spec, version=version)
+
+
+def preview(installation: Installation, prepared: Prepared, *, fresh: bool) -> Preview:
+    """Plan each rollout on its cluster as it is now; nothing is changed.
+
+    Args:
+        installation: Where it would be released.
+        prepared: The commit.
+        fresh: Whether an image of an earlier bake must not be used.
+
+    Raises:
+        Conflict: A plan is not possible now.
+        CloudError: AWS refused a call.
+    """
+    ports = installation.ports
+    release_id = next_id(ports.store, prepared)
+    image_id = "" if fresh else _image_of(prepared, ports)
+    return Preview(
+        release_id=release_id,
+        image_id=image_id,
+        rollouts=tuple(
+            _planned(spec, prepared, ports, ImageId(image_id) or TO_BE_BAKED)
+            for spec in prepared.spec.environments
+        ),
+    )
+
+
+def next_id(store: Store, prepared: Prepared) -> str:
+    """Return the id of the next attempt to release a commit."""
+    head = f"{prepared.spec.app}-{prepared.source.short_commit}"
+    attempt = re.compile(rf"{re.escape(head)}-(\d+)")
+    found = (attempt.fullmatch(one.release_id) for one in store.list_releases(prepared.spec.app))
+    return f"{head}-{max((int(match[1]) for match in found if match), default=0) + 1}"
+
+
+def _located(app: str) -> tuple[str, str]:
+    """Return the git remote, and the app's directory in it, that a person means."""
+    path = Path(app).expanduser()
+    if not path.is_dir():
+        return app, ""
+    place = path.resolve()
+    for top in (place, *place.parents):
+        if (top / ".git").exists():
+            directory = str(place.relative_to(top))
+            return str(top), "" if directory == "." else directory
+    return str(place), ""
+
+
+def _image_of(prepared: Prepared, ports: Ports) -> str:
+    for image in ports.images.list_baked(prepared.spec.app):
+        if image.tags.get(COMMIT_TAG) == prepared.source.commit:
+            return image.image_id
+    return ""
+
+
+def _planned(spec: EnvironmentSpec, prepared: Prepared, ports: Ports, image_id: ImageId) -> Planned:
+    environment = ports.environments[spec.name]
+    name = ClusterName(app=prepared.spec.app, stack=spec.name)
+    cluster = environment.groups.get_cluster(name, spec.name)
+    return Planned(
+        environment=spec.name,
+        cluster=str(name),
+        approval=spec.approval,
+        plan=plan_rollout(
+            cluster,
+            image_id=image_id,
+            version=prepared.version,
+            release_id=next_id(ports.store, prepared),
+            spec=prepared.spec,
+            environment=spec,
+            period_s=environment.period_s,
+            now=ports.clock.now(),
+        ),
+    )

@@ -1,0 +1,258 @@
+"""Commands for releases: start, resume, approve, reject, abort.
+
+    start ─▶ take over what is left ─▶ write down and begin ─▶ watch ─▶ ended, or waits
+    approve, reject, abort ─▶ say it ─▶ does a process work on it? ─▶ no: take it over, watch
+
+A release that waits for a person ends the command; the person's word goes on with it, in
+the process of whoever says it, unless another one works on it.
+"""
+
+from __future__ import annotations
+
+from ovenbird.domain.errors import Conflict
+from ovenbird.domain.releases import Phase, Release, ReleaseRequest
+from ovenbird.operations.opening import Installation
+from ovenbird.operations.preparing import Prepared, next_id
+from ovenbird.operations.releases import approval_word, phase_of, waits_for
+from ovenbird.operations.work import (
+    Result,
+    Tell,
+    Watch,
+    at_work,
+    result_of,
+    starting,
+    take_over,
+)
+from ovenbird.pipeline import release, signals
+from ovenbird.pipeline.release_steps import app_lock
+from ovenbird.pipeline.runtime import Runtime
+from ovenbird.pipeline.steps import ABORT
+from ovenbird.store.records import Store
+
+
+def start(
+    installation: Installation, prepared: Prepared, *, fresh: bool, actor: str, tell: Tell
+) -> Result:
+    """Release a commit in this process, until it has ended or waits for an approval.
+
+    What dead processes left is taken over first. An unfinished release of this app goes on
+    to its end before the new one begins; if it is of this very commit, it is the one that
+    was asked for.
+
+    Raises:
+        Conflict: A release of the app is under way in another process, or waits.
+    """
+    with at_work(installation) as engine:
+        watch, store = Watch(engine, tell), engine.ports.store
+        taken = _going(engine, take_over(engine))
+        mine = [subject for subject in taken if _is_of(store, subject, prepared)]
+        watch.hear(taken)
+        watch.until_done(mine)
+        release_id = next((s for s in mine if _same_commit(store, s, prepared)), "")
+        if not release_id:
+            release_id = _begin(engine, prepared, fresh=fresh, actor=actor)
+            watch.until_done([release_id])
+        result = result_of(engine, release_id)
+        watch.until_done(taken)
+        return result
+
+
+def resume_all(installation: Installation, tell: Tell) -> tuple[Result, ...]:
+    """Go on with everything that dead processes left unfinished."""
+    with at_work(installation) as engine:
+        watch = Watch(engine, tell)
+        taken = take_over(engine)
+        watch.until_done(_going(engine, taken))
+        return tuple(result_of(engine, subject) for subject in taken)
+
+
+def resume(installation: Installation, subject: str, tell: Tell) -> Result:
+    """Go on with one release or change whose process died, and with what else is left.
+
+    Raises:
+        Conflict: It has ended, or another process works on it.
+    """
+    _refuse_ended(installation.store, subject)
+    if environment := waits_for(installation.store, subject):
+        return Result(subject=subject, waits_for=environment)
+    result = _go_on(installation, subject, tell)
+    if result.elsewhere:
+        raise Conflict(
+            f"Another process works on `{subject}`",
+            hint=f"Follow it with `ovenbird release logs --follow {subject}`",
+        )
+    return result
+
+
+def approve(
+    installation: Installation, release_id: str, *, environment: str, actor: str, tell: Tell
+) -> Result:
+    """Let a release that waits go on, in this process if no other works on it.
+
+    Args:
+        installation: Where it is released.
+        release_id: Which release.
+        environment: Which approval; empty for the one that it waits for.
+        actor: Who approves.
+        tell: Takes each event.
+
+    Raises:
+        Conflict: It does not wait for this approval.
+    """
+    store = installation.store
+    if _is_approved(store, release_id):
+        return _go_on(installation, release_id, tell)
+    found = _awaited(store, release_id, environment)
+    _send(installation, release_id, found, word=signals.APPROVE, actor=actor)
+    # Kept after it was sent: who finds it here need not send it again.
+    at = installation.ports.clock.now()
+    store.say(release_id, approval_word(found), actor=actor, at=at)
+    return _go_on(installation, release_id, tell)
+
+
+def reject(
+    installation: Installation, release_id: str, *, environment: str, actor: str, tell: Tell
+) -> Result:
+    """End a release that waits; what it rolled out before stays.
+
+    Raises:
+        Conflict: It does not wait for this approval.
+    """
+    found = _awaited(installation.store, release_id, environment)
+    _send(installation, release_id, found, word=signals.REJECT, actor=actor)
+    return _go_on(installation, release_id, tell)
+
+
+def abort(installation: Installation, subject: str, *, actor: str, tell: Tell) -> Result:
+    """End a release or a change at its next step; a rollout under way is taken back first.
+
+    Raises:
+        Conflict: It has ended.
+    """
+    store = installation.store
+    _refuse_ended(store, subject)
+    store.say(subject, ABORT, actor=actor, at=installation.ports.clock.now())
+    if environment := waits_for(store, subject):
+        _send(installation, subject, environment, word=signals.ABORT, actor=actor)
+    return _go_on(installation, subject, tell)
+
+
+def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> str:
+    """Write a new attempt down and start its workflow; both or neither, for who looks later."""
+    store, source, app = engine.ports.store, prepared.source, prepared.spec.app
+    now = engine.ports.clock.now()
+    with starting(engine):
+        release_id = next_id(store, prepared)
+        _take_app(store, app, release_id, engine)
+        store.put_release(
+            Release(
+                release_id=release_id,
+                app=app,
+                version=prepared.version,
+                ref=source.ref,
+                commit=source.commit,
+                phase=Phase.RUNNING,
+                actor=actor,
+                started_at=now,
+            )
+        )
+        release.start(
+            ReleaseRequest(
+                release_id=release_id,
+                app=app,
+                url=source.url,
+                ref=source.ref,
+                commit=source.commit,
+                directory=source.directory,
+                actor=actor,
+                fresh=fresh,
+            )
+        )
+    return release_id
+
+
+def _take_app(store: Store, app: str, release_id: str, engine: Runtime) -> None:
+    """Take the lock of the app.
+
+    Raises:
+        Conflict: Another release has it.
+    """
+    lock = store.find_lock(app_lock(app))
+    if lock is not None and (environment := waits_for(store, lock.owner)):
+        raise Conflict(
+            f"Release `{lock.owner}` of `{app}` waits for approval of `{environment}`",
+            hint=f"First `ovenbird release approve {lock.owner}` or "
+            f"`ovenbird release reject {lock.owner}`",
+            owner=lock.owner,
+        )
+    store.lock(
+        app_lock(app),
+        owner=release_id,
+        reason="A release is under way",
+        at=engine.ports.clock.now(),
+    )
+
+
+def _is_of(store: Store, subject: str, prepared: Prepared) -> bool:
+    return any(found.release_id == subject for found in store.list_releases(prepared.spec.app))
+
+
+def _same_commit(store: Store, release_id: str, prepared: Prepared) -> bool:
+    return store.get_release(release_id).commit == prepared.source.commit
+
+
+def _going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:
+    """Return those that do not wait for a person."""
+    return [subject for subject in subjects if not waits_for(engine.ports.store, subject)]
+
+
+def _go_on(installation: Installation, subject: str, tell: Tell) -> Result:
+    """Work on something until it has ended or waits, unless another process does."""
+    if signals.is_alive(subject, state=installation.state):
+        return Result(subject=subject, elsewhere=True)
+    with at_work(installation) as engine:
+        watch = Watch(engine, tell)
+        taken = _going(engine, (*take_over(engine), subject))
+        watch.until_done(set(taken) | {subject} if engine.knows(subject) else set(taken))
+        return result_of(engine, subject)
+
+
+def _send(
+    installation: Installation, release_id: str, environment: str, *, word: str, actor: str
+) -> None:
+    signals.send(
+        release_id, environment=environment, word=word, actor=actor, state=installation.state
+    )
+
+
+def _awaited(store: Store, release_id: str, environment: str) -> str:
+    """Return the environment whose approval is waited for.
+
+    Raises:
+        Conflict: None is, or another one.
+    """
+    found = waits_for(store, release_id)
+    if not found:
+        phase = phase_of(store, release_id).replace("_", " ")
+        raise Conflict(
+            f"Release `{release_id}` does not wait for an approval: it is {phase}",
+            hint=f"`ovenbird release show {release_id}` says where it stands",
+        )
+    if environment not in {"", found}:
+        raise Conflict(f"Release `{release_id}` waits for approval of `{found}`")
+    return found
+
+
+def _is_approved(store: Store, release_id: str) -> bool:
+    """Tell whether what it waits for was said, and the process that said it died."""
+    waiting = phase_of(store, release_id) is Phase.WAITING
+    return waiting and not waits_for(store, release_id)
+
+
+def _refuse_ended(store: Store, subject: str) -> None:
+    phase = phase_of(store, subject)
+    if phase.ended:
+        raise Conflict(
+            f"`{subject}` has ended: {phase.replace('_', ' ')}",
+            hint=f"`ovenbird release show {subject}` says how",
+        )

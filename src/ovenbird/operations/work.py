@@ -1,0 +1,163 @@
+"""The engine at work for a person who looks on: what it does is told as it happens.
+
+    at_work ─▶ take over what dead processes left ─▶ begin ─▶ watch: events ─▶ ended or waiting
+
+Only commands come here; queries read the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ovenbird.domain.errors import OvenbirdError, from_json
+from ovenbird.domain.events import Event
+from ovenbird.domain.releases import Ending, Phase
+from ovenbird.operations.opening import Installation
+from ovenbird.operations.releases import ANSWERED, ASKED, phase_of, waits_for
+from ovenbird.pipeline import changes, release, runtime  # noqa: F401 - workflows are found by name
+from ovenbird.pipeline.runtime import Runtime
+from ovenbird.system.locks import file_lock
+
+Tell = Callable[[Event], None]
+"""Takes each event as it happens."""
+
+EVERY_S = 0.1
+STUCK = "Its process died before it began, or the engine gave it up"
+GIVEN_UP = "Start it again: what it made is found and used"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Where a release, or another change, stands after a command worked on it.
+
+    Args:
+        waits_for: The environment whose approval it waits for; empty when it does not wait.
+        error: What ended it; None when it was promoted, or has not ended.
+        elsewhere: True when another process works on it.
+    """
+
+    subject: str
+    waits_for: str = ""
+    error: OvenbirdError | None = None
+    elsewhere: bool = False
+
+
+@contextmanager
+def at_work(installation: Installation) -> Iterator[Runtime]:
+    """Run the engine for the time of the block.
+
+    A workflow that still runs at its end keeps this process's lease: then the process must
+    end hard (:func:`has_left_threads`).
+    """
+    with runtime.running(installation.ports, state=installation.state) as engine:
+        yield engine
+
+
+def has_left_threads() -> bool:
+    """Tell whether workflows go on in threads, so that this process must end hard."""
+    return runtime.has_left_threads()
+
+
+def take_over(engine: Runtime) -> tuple[str, ...]:
+    """Adopt what dead processes left unfinished; return the releases and changes among it."""
+    engine.adopt()
+    with starting(engine):
+        _close_what_cannot_go_on(engine)
+    store = engine.ports.store
+    known = {found.release_id for found in store.list_releases()}
+    known |= {found.rollout_id for found in store.list_rollouts() if not found.release_id}
+    return tuple(sorted(engine.adopted & known))
+
+
+@contextmanager
+def starting(engine: Runtime) -> Iterator[None]:
+    """Be the only process that writes a release down and starts its workflow."""
+    with file_lock(engine.state / "starting.lock"):
+        yield
+
+
+class Watch:
+    """Tells the events of some releases and changes from its making on.
+
+    Args:
+        engine: Works on them.
+        tell: Takes each event.
+    """
+
+    def __init__(self, engine: Runtime, tell: Tell) -> None:
+        self._engine, self._tell = engine, tell
+        self._seen = engine.ports.store.last_sequence()
+        self._heard: set[str] = set()
+        self._asked: set[str] = set()
+
+    def hear(self, subjects: Collection[str]) -> None:
+        """Tell their events, too."""
+        self._heard.update(subjects)
+
+    def until_done(self, subjects: Collection[str]) -> None:
+        """Return when each of them has ended, or waits for a person."""
+        self.hear(subjects)
+        while True:
+            ended = {subject for subject in subjects if self._engine.has_ended(subject)}
+            self._pass_on()  # after that look: the last event is there by then
+            if set(subjects) <= ended | self._asked:
+                return
+            self._engine.ports.clock.sleep(EVERY_S)
+
+    def _pass_on(self) -> None:
+        for event in self._engine.ports.store.list_events(after=self._seen):
+            self._seen = event.sequence
+            if event.subject not in self._heard:
+                continue
+            if event.kind.endswith(ASKED):
+                self._asked.add(event.subject)
+            if event.kind.endswith(ANSWERED):
+                self._asked.discard(event.subject)
+            self._tell(event)
+
+
+def result_of(engine: Runtime, subject: str) -> Result:
+    """Return where something stands now."""
+    store = engine.ports.store
+    if not engine.knows(subject):
+        return Result(subject=subject, error=OvenbirdError(STUCK, hint=GIVEN_UP))
+    if not engine.has_ended(subject):
+        return Result(subject=subject, waits_for=waits_for(store, subject))
+    try:
+        ending: Ending = engine.result(subject)
+    except OvenbirdError as error:
+        return Result(subject=subject, error=error)
+    return Result(subject=subject, error=error_of(ending))
+
+
+def error_of(ending: Ending) -> OvenbirdError | None:
+    """Return the error that an ending tells of, if it does."""
+    if ending.phase is Phase.PROMOTED:
+        return None
+    words = ending.error or f"It ended as {ending.phase.replace('_', ' ')}"
+    return from_json({"error": ending.cause, "message": words, "hint": ending.hint})
+
+
+def is_stuck(engine: Runtime, subject: str) -> bool:
+    """Tell whether our records say that something goes on which the engine will never do.
+
+    Its process died between the two writes of a start, or the engine gave it up.
+    """
+    unfinished = not phase_of(engine.ports.store, subject).ended
+    return unfinished and (not engine.knows(subject) or engine.is_broken(subject))
+
+
+def _close_what_cannot_go_on(engine: Runtime) -> None:
+    """Write an ending for what is stuck, and free its locks. Call it while ``starting``."""
+    store, now = engine.ports.store, engine.ports.clock.now()
+    closed = {"phase": Phase.FAILED, "error": STUCK, "hint": GIVEN_UP, "ended_at": now}
+    for found in store.list_releases():
+        if not found.phase.ended and is_stuck(engine, found.release_id):
+            store.change_release(found.release_id, **closed)
+            store.unlock_all(owner=found.release_id)
+    for change in store.list_rollouts():
+        if not change.phase.ended and is_stuck(engine, change.rollout_id):
+            store.change_rollout(change.rollout_id, **closed)
+            store.unlock_all(owner=change.rollout_id)
