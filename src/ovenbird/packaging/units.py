@@ -1,6 +1,7 @@
 """Systemd units made from a manifest's services, hardened by default.
 
-Source: systemd.service(5), systemd.exec(5).
+Source: systemd.service(5), systemd.exec(5); cloud-init, "Boot stages": `write_files` runs in
+the network stage, which not every distribution orders before sysinit.target.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def unit(spec: PackageSpec, service: Service) -> str:
     lines = [
         "[Unit]",
         f"Description={spec.description or spec.name} ({service.name})",
-        "After=network.target",
+        # cloud-init's stage that writes the environment file, by its names of old and new
+        # (24.3); where it is not installed, the line says nothing.
+        "After=network.target cloud-init.service cloud-init-network.service",
         "",
         "[Service]",
         "Type=exec",

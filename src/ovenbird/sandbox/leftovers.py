@@ -19,11 +19,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.sandbox.places import ACCOUNTS, Places
+from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.commands import run
 
 PROC, CGROUPS, LOOPS = Path("/proc"), Path("/sys/fs/cgroup"), Path("/sys/block")
+RUN_NETNS = Path("/run/netns")
 PROGRAMS = frozenset({"haproxy", "systemd-nspawn"})  # what the sandbox starts in its home
 TIMEOUT_S = 30.0
 ENDS_WITHIN = timedelta(seconds=10)
@@ -101,7 +102,7 @@ def detach_loops(home: Path) -> tuple[str, ...]:
 
 
 def delete_namespaces(places: Places) -> tuple[str, ...]:
-    """Delete the accounts' network namespaces, and with them all that is inside."""
+    """Delete the network namespaces of accounts and machines, and with them all that is inside."""
     found = _namespaces(places)
     for name in found:
         run(["ip", "netns", "delete", name], timeout_s=TIMEOUT_S)
@@ -130,8 +131,7 @@ def remove_cgroups(places: Places) -> tuple[str, ...]:
 
 
 def _namespaces(places: Places) -> list[str]:
-    names = (places.namespace(account) for account in ACCOUNTS)
-    return [name for name in names if Path("/run/netns", name).exists()]
+    return sorted(path.name for path in RUN_NETNS.glob(f"ovb-{places.token}-*"))
 
 
 def _in_namespaces(places: Places) -> Iterator[int]:

@@ -53,13 +53,14 @@ def account_network(places: Places, account_id: str) -> Iterator[str]:
         _ip(f"netns delete {name}")
 
 
-def plug_in(account: str, machine: str, *, address: str) -> None:
+def plug_in(account: str, machine: str, *, address: str, mac: str) -> None:
     """Make a machine's namespace and connect it with its account's bridge.
 
     Args:
         account: Name of the account's namespace.
         machine: Name of the namespace to make.
         address: Private IPv4 address, in 172.31.0.0/16.
+        mac: Hardware address of the machine's interface.
     """
     _ip(f"netns add {machine}")
     _ip(f"-n {account} link add {_port(address)} type veth peer name eth0 netns {machine}")
@@ -67,6 +68,7 @@ def plug_in(account: str, machine: str, *, address: str) -> None:
     _inside(
         machine,
         "link set lo up",
+        f"link set eth0 address {mac}",
         f"addr add {address}/16 dev eth0",
         "link set eth0 up",
         f"route add {METADATA} dev eth0",
