@@ -26,7 +26,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,7 +38,7 @@ from ovenbird.sandbox import networks
 from ovenbird.sandbox.control_groups import ControlGroup
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import SystemClock
-from ovenbird.system.commands import run, spawn
+from ovenbird.system.commands import Process, run, spawn
 
 TIMEOUT_S = 30.0
 KILLED_WITHIN = timedelta(seconds=5)
@@ -122,7 +121,7 @@ class Machine:
         self.namespace = f"ovb-{places.token}-{launch.instance_id[-8:]}"
         self._group = ControlGroup(name=f"ovb{places.token}-{launch.instance_id}")
         self._directory = places.machines / launch.instance_id
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._notified: socket.socket | None = None
         self._ready = False
 

@@ -23,6 +23,8 @@ from ovenbird.domain.errors import CommandFailed
 
 log = logging.getLogger(__name__)
 
+Process = subprocess.Popen[bytes]  # what `spawn` returns
+
 STDERR_TAIL = 4000  # characters of stderr that an error carries
 TAIL_LINES = 40  # lines of a streamed program's output that an error carries
 
