@@ -58,6 +58,17 @@ class Fleet:
         }  # fmt: skip
         self.autoscaling.create_auto_scaling_group(**(wanted | others))
 
+    def use_target_group(self) -> None:
+        """Let a listener forward to the target group; before that it has nothing to drain."""
+        elbv2 = self.account.elbv2
+        balancer = elbv2.create_load_balancer(Name=self.name, Subnets=self.subnets)
+        elbv2.create_listener(
+            LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": self.target_group}],
+        )
+
     def update(self, **changes: Any) -> None:
         self.autoscaling.update_auto_scaling_group(AutoScalingGroupName=self.name, **changes)
 
@@ -258,14 +269,16 @@ def test_scale_in_drains_before_it_terminates(fleet: Fleet) -> None:
     fleet.create(2)
     turn(times=2)
     first, _ = fleet.ids
-    HEALTH.drain(fleet.target_group, first, 80, within_s=60)
+    fleet.use_target_group()
     fleet.autoscaling.set_desired_capacity(AutoScalingGroupName=fleet.name, DesiredCapacity=1)
     turn(times=3)
     draining = (fleet.lives, fleet.state(first), registered(fleet.account, fleet.target_group))
+    status = fleet.activities[0]["StatusCode"]
     HEALTH.forget(fleet.target_group, first, 80)
     turn()
 
     assert draining == (["Terminating", "InService"], "running", {fleet.ids[-1]})
+    assert status == "WaitingForELBConnectionDraining"
     assert fleet.state(first) == "terminated"
     assert fleet.lives == ["InService"]
     activity = fleet.activities[0]

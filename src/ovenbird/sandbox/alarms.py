@@ -45,7 +45,8 @@ from ovenbird.sandbox.metric_queries import (
 )
 from ovenbird.sandbox.metric_statistics import statistic
 from ovenbird.sandbox.metric_store import Metric
-from ovenbird.sandbox.metrics import MetricsBackend, page_of
+from ovenbird.sandbox.metrics import MetricsBackend
+from ovenbird.sandbox.pages import page_of
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from moto.autoscaling.models import autoscaling_backends
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
+from ovenbird.sandbox import templates
 from ovenbird.sandbox.group_backend import GroupsBackend
 from ovenbird.sandbox.group_loop import tick
 from ovenbird.sandbox.group_model import Group, Member, Waiting
 from ovenbird.sandbox.loops import Loop
-from ovenbird.sandbox.metrics import page_of
+from ovenbird.sandbox.pages import page_of
 
 EVERY_S = 0.25
 _ACTIVITIES_AT_ONCE = 100  # Source: DescribeScalingActivities, MaxRecords
@@ -39,7 +40,8 @@ class _Turning:
 
 
 def install() -> None:
-    """Put our versions in moto's place."""
+    """Put our versions in moto's place, those of launch templates too."""
+    templates.install()
     setattr(models, "FakeAutoScalingGroup", Group)  # noqa: B010 - mypy: a class is no variable
     setattr(models, "InstanceState", Member)  # noqa: B010
     autoscaling_backends.backend = GroupsBackend

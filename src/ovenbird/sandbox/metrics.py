@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from moto.cloudwatch.exceptions import (
     InvalidParameterCombination,
@@ -30,8 +30,7 @@ from moto.core.responses import ActionResult
 from ovenbird.sandbox.metric_queries import Result, checked_period, parse_queries, solve
 from ovenbird.sandbox.metric_statistics import statistic
 from ovenbird.sandbox.metric_store import Metric, MetricStore
-
-Item = TypeVar("Item")
+from ovenbird.sandbox.pages import offset, page_of
 
 MAX_DATAPOINTS = 100_800  # Source: GetMetricData, MaxDatapoints
 _LISTED_AT_ONCE = 500  # Source: ListMetrics
@@ -92,7 +91,7 @@ def get_metric_data(self: CloudWatchResponse) -> ActionResult:
         for result in results
         if result.query.returned
     ]
-    first = _token(params.get("NextToken"))
+    first = offset(params.get("NextToken"))
     size = int(params.get("MaxDatapoints") or MAX_DATAPOINTS)
     more = first + size < sum(len(points) for _, points in series)
     return ActionResult(
@@ -147,19 +146,6 @@ def list_metrics(self: CloudWatchResponse) -> ActionResult:
     ]
     metrics, token = page_of(found, params.get("NextToken"), size=_LISTED_AT_ONCE)
     return ActionResult({"Metrics": [_described(one) for one in metrics], "NextToken": token})
-
-
-def page_of(
-    items: Sequence[Item], token: str | None, *, size: int
-) -> tuple[list[Item], str | None]:
-    """Return a page of a listing and the token of the next one, if there is more.
-
-    Raises:
-        InvalidParameterValue: The token is not one of ours.
-    """
-    first = _token(token)
-    following = first + size
-    return list(items[first:following]), str(following) if following < len(items) else None
 
 
 def _seconds(value: datetime | float | None) -> float:
@@ -241,16 +227,3 @@ def _described(metric: Metric) -> dict[str, Any]:
 
 def _time(begin: int) -> datetime:
     return datetime.fromtimestamp(begin, tz=UTC)
-
-
-def _token(text: str | None) -> int:
-    """Return how many items come before the page.
-
-    Raises:
-        InvalidParameterValue: It is not one of our tokens.
-    """
-    if text is None:
-        return 0
-    if not text.isdigit():
-        raise InvalidParameterValue("Request parameter NextToken is invalid")
-    return int(text)
