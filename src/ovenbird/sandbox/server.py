@@ -25,7 +25,17 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from ovenbird.sandbox import accounts, alarms, blocks, groups, images, metrics, status
+from ovenbird.sandbox import (
+    accounts,
+    alarms,
+    balancers,
+    blocks,
+    groups,
+    images,
+    instances,
+    metrics,
+    status,
+)
 from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.places import Places
@@ -81,10 +91,12 @@ def install(places: Places) -> None:
     """Put all corrections in moto's place; once, before the first request."""
     blocks.install(places)
     images.install()
+    instances.install()
     accounts.install()
     metrics.install()
     alarms.install()
     groups.install()
+    balancers.install(places)
 
 
 def application(calls: Calls) -> App:

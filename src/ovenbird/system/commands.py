@@ -136,6 +136,7 @@ def spawn(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     on_start: Callable[[], None] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program that is supervised by the caller, in a session of its own.
 
@@ -145,6 +146,7 @@ def spawn(
         cwd: Directory to run in.
         env: Additions to a minimal environment.
         on_start: Runs in the child before the program; keep it tiny (it is after a fork).
+        pass_fds: Open files that the program inherits, under the same numbers.
 
     Raises:
         CommandFailed: The program is not installed.
@@ -160,10 +162,21 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=on_start,  # noqa: PLW1509 - only used to enter a cgroup
+            pass_fds=pass_fds,
             start_new_session=True,
         )
     except FileNotFoundError as error:
         raise _not_installed(command[0]) from error
+
+
+def end(process: subprocess.Popen[bytes], *, within_s: float) -> None:
+    """Ask a spawned program to end, and kill it when it does not."""
+    process.terminate()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        process.wait()
 
 
 def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
