@@ -11,6 +11,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -355,6 +356,25 @@ def test_each_cluster_has_a_rule_of_its_own(place: Place, here: Deployment) -> N
     other.groups.destroy(theirs)
     assert its not in {rule["RuleArn"] for rule in place.rules()}
     assert here.see()[1].weight == 100
+
+
+def test_clusters_that_are_made_at_once_do_not_take_each_others_priority(place: Place) -> None:
+    deployments = [Deployment(place) for _ in range(6)]
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        names = list(pool.map(Deployment.create, deployments))
+
+    found = [one.groups.get_cluster(one.cluster, one.environment).rule for one in deployments]
+    for one, name in zip(deployments, names, strict=True):
+        one.groups.destroy(name)
+    assert len(set(found)) == 6
+
+
+def test_a_priority_that_was_asked_for_and_is_taken_is_a_conflict(here: Deployment) -> None:
+    here.create(rule_priority=777)
+    other = Deployment(here.place)
+    with pytest.raises(Conflict, match="PriorityInUse"):
+        other.create(rule_priority=777)
+    other.groups.destroy(next(iter(other.made)))
 
 
 def test_disabling_and_enabling_only_marks(here: Deployment) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_elbv2.type_defs import RuleTypeDef
 
 LAST_PRIORITY = 50_000  # Source: CreateRule, Priority
+_ATTEMPTS = 10  # to take a free priority; as many clusters may be made at once
 _TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
 _STATES = {
     "initial": InstanceState.STARTING,
@@ -89,12 +90,24 @@ class Traffic:
         return arn
 
     def ensure_in_rule(self, arn: str, wanted: CreateServerGroup) -> None:
-        """Bring a target group into its cluster's rule at weight 0; make the rule if needed."""
-        rule = self.find_rule(wanted.name.cluster)
-        if rule is None:
-            self._create_rule(arn, wanted)
-        elif arn not in rule.weights:
-            self._write(rule, {**rule.weights, arn: 0})
+        """Bring a target group into its cluster's rule at weight 0; make the rule if needed.
+
+        Raises:
+            Conflict: The priority that was asked for is taken, or no free one stayed free.
+        """
+        for left in reversed(range(_ATTEMPTS)):
+            rule = self.find_rule(wanted.name.cluster)
+            try:
+                if rule is None:
+                    self._create_rule(arn, wanted)
+                elif arn not in rule.weights:
+                    self._write(rule, {**rule.weights, arn: 0})
+            except Conflict:
+                # Another cluster took the free priority between our look and our call.
+                if wanted.rule_priority or not left:
+                    raise
+            else:
+                return
 
     def set_weights(self, cluster: ClusterName, percents: Mapping[ServerGroupName, int]) -> None:
         """Divide a cluster's traffic; target groups that are not named get 0.
