@@ -15,13 +15,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from ovenbird.sandbox import server
+from ovenbird.sandbox import alarms, balancers, groups, machines, server
 from ovenbird.sandbox.base_images import ensure_base_disk
+from ovenbird.sandbox.disks import RootDisks
 from ovenbird.sandbox.endpoint import prepare
-from ovenbird.sandbox.places import Places
+from ovenbird.sandbox.networks import account_network
+from ovenbird.sandbox.places import ACCOUNTS, Places
 from ovenbird.sandbox.population import populate
 from ovenbird.system.locks import file_lock
 
@@ -53,12 +56,31 @@ def _serve(places: Places) -> None:
             file.write(f"{line}\n")
 
     disk = ensure_base_disk(places.cache, progress)
-    progress("Starting the API")
+    progress("Starting the API, networks, machines and load balancers")
     connect = prepare(places)
-    with server.serving(server.application(server.Calls()), port=_port()) as url:
+    with reality(places), server.serving(server.application(server.Calls()), port=_port()) as url:
         populate(places, connect(url), disk=disk, progress=progress)
         log.info("ready at %s", url)
         threading.Event().wait()
+
+
+@contextmanager
+def reality(places: Places) -> Iterator[None]:
+    """Let moto's model be real for as long as the block runs.
+
+    What is entered later stands on what was entered before, and is taken down first:
+    groups launch machines, balancers reach into the accounts' networks.
+    """
+    with ExitStack() as parts:
+        networks = {
+            account: parts.enter_context(account_network(places, account)) for account in ACCOUNTS
+        }
+        disks = parts.enter_context(closing(RootDisks(places)))
+        parts.enter_context(machines.running(places, disks, networks))
+        parts.enter_context(balancers.running(places, networks))
+        parts.enter_context(alarms.running())
+        parts.enter_context(groups.running())
+        yield
 
 
 def _port() -> int:
