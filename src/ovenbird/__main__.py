@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -21,9 +22,14 @@ program: click.Command = Program(
 )
 
 
-def main() -> int:
-    """Run the command line and return the process's exit status."""
-    status = app.invoke(program, sys.argv[1:])
+def main(argv: Sequence[str] | None = None, *, obj: object = None) -> int:
+    """Run the command line and return the process's exit status.
+
+    Args:
+        argv: Words after the program's name; the process's own by default.
+        obj: Makes an installation from a settings file; tests give their own.
+    """
+    status = app.invoke(program, sys.argv[1:] if argv is None else argv, obj=obj)
     if _has_left_threads():
         # Interrupted work goes on in another process: here its threads end with this one.
         sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,14 @@ class Line:
 
     def begin(self, engine: runtime.Runtime, request: ReleaseRequest) -> None:
         """Start a release as `release start` does."""
-        engine.ports.store.put_release(
-            Release(
-                release_id=request.release_id, app=request.app, version="", ref=request.ref,
-                commit=request.commit, phase=Phase.RUNNING, actor=request.actor,
-                started_at=engine.ports.clock.now(),
-            )
-        )  # fmt: skip
+        engine.ports.store.put_release(self.record(request, engine.ports.clock.now()))
         release.start(request)
+
+    def record(self, request: ReleaseRequest, now: datetime) -> Release:
+        return Release(
+            release_id=request.release_id, app=request.app, version="", ref=request.ref,
+            commit=request.commit, phase=Phase.RUNNING, actor=request.actor, started_at=now,
+        )  # fmt: skip
 
     def run(self, engine: runtime.Runtime, ref: str, **fields: object) -> Ending:
         request = self.request(ref, **fields)

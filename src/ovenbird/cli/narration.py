@@ -32,7 +32,7 @@ STAYS = {
     "plan", "warning", "waiting", "approved", "retreat", "promoted", "rolled_back", "rejected",
     "aborted",
 }  # fmt: skip
-MARKED = {"warning": "warning: ", "retreat": "retreat: "}
+MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 
 
@@ -65,6 +65,7 @@ class Story:
 
     def _told(self, event: Event, step: str, word: str) -> str:
         environment, _, stage = step.rpartition("/")
+        environment = environment.partition("/")[0]  # `prod/retreat/set_weights` is of prod
         key = (event.subject, environment or stage)
         if word in {"said", "verdict"} and stage != "judged":
             self._last[key] = _one_line(event.text)

@@ -82,7 +82,7 @@ class Runtime:
 
 
 _current: list[Runtime] = []  # DBOS calls workflows by name: steps must find their ports here
-_left: list[ExitStack] = []  # leases of engines whose threads still work: held to the very end
+_left: list[ExitStack] = []  # of engines whose threads still work: kept to the very end
 
 
 def current() -> Runtime:
@@ -109,11 +109,11 @@ def running(ports: Ports, *, state: Path) -> Iterator[Runtime]:
     """
     executor_id = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     lease = state / "executors" / f"{executor_id}.lock"
-    with ExitStack() as stack, ExitStack() as held:
+    with ExitStack() as held:
         held.enter_context(file_lock(lease))
         runtime = Runtime(ports=ports, state=state, executor_id=executor_id)
         _current.append(runtime)
-        stack.callback(_current.remove, runtime)
+        held.callback(_current.remove, runtime)
         DBOS(config=_config(state, executor_id))
         DBOS.launch()
         try:

@@ -1,0 +1,108 @@
+"""An installation whose outside is a world, and the command line on it, here or in a process.
+
+python -m tests.pipeline.installation DIRECTORY WORDS...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from ovenbird.__main__ import main, program
+from ovenbird.config.settings import EnvironmentSettings, RepositorySettings, Settings
+from ovenbird.domain.errors import OvenbirdError
+from ovenbird.operations.opening import Installation
+from ovenbird.pipeline.ports import Ports
+from tests.pipeline.worlds import DEV, PROD, World
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class WorldInstallation(Installation):
+    """Settings and ports of a world."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    @cached_property
+    def settings(self) -> Settings:
+        directory = self.world.directory.absolute()
+        return Settings(
+            state_directory=directory,
+            repository=RepositorySettings(directory=directory, signing_key=directory / "key"),
+            bake_environment="dev",
+            environments={
+                name: EnvironmentSettings(
+                    account_id=account_id, region="eu-west-1", vpc_id="vpc", subnet_ids=("subnet",),
+                    url=f"http://{name}.example",
+                )
+                for name, account_id in (("dev", DEV), ("prod", PROD))
+            },
+        )  # fmt: skip
+
+    @cached_property
+    def ports(self) -> Ports:
+        return replace(self.world.ports(), store=self.store)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+def maker(world: World) -> Callable[[Path | None], Installation]:
+    return lambda _settings: WorldInstallation(world)
+
+
+def here(world: World, *words: str, answer: str = "") -> Said:
+    """Run a command in this process, as ``invoke`` would."""
+    result = CliRunner().invoke(program, words, obj=maker(world), input=answer)
+    error = result.exception
+    if isinstance(error, OvenbirdError):
+        said = f"{result.stderr}error: {error}\nhint: {error.hint}\n"
+        return Said(status=error.exit_status, out=result.stdout, err=said)
+    if error is not None and not isinstance(error, SystemExit):
+        raise error
+    return Said(status=result.exit_code, out=result.stdout, err=result.stderr)
+
+
+def apart(world: World, *words: str, **environment: str) -> Said:
+    """Run a command in a process of its own."""
+    process = begun(world, *words, **environment)
+    out, err = process.communicate(timeout=60)
+    return Said(status=process.returncode, out=out, err=err)
+
+
+def begun(world: World, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """Begin a command in a process of its own."""
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", "tests.pipeline.installation", str(world.directory), *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[2:], obj=maker(World(Path(sys.argv[1])))))
