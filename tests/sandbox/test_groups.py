@@ -486,6 +486,8 @@ def test_a_group_with_instances_is_deleted_by_force_only(fleet: Fleet) -> None:
     going = (fleet.raw["Status"], fleet.lives)
     with pytest.raises(ClientError, match="AlreadyExists"):
         fleet.create(1)
+    with pytest.raises(ClientError, match="pending delete"):
+        fleet.update(DesiredCapacity=1)
     turn()
 
     assert going == ("Delete in progress", ["Terminating"] * 2)
@@ -529,6 +531,13 @@ def test_what_is_not_there_is_the_callers_mistake(fleet: Fleet) -> None:
         ),
         lambda: fleet.create(1, LaunchTemplate={"LaunchTemplateName": "nobody", "Version": "1"}),
         lambda: fleet.create(1, LaunchTemplate={"LaunchTemplateName": fleet.name, "Version": "9"}),
+        lambda: fleet.create(1, LaunchTemplate={}, LaunchConfigurationName="nobody"),
+        lambda: asg.execute_policy(**nobody, PolicyName="nobody"),
+        lambda: asg.put_lifecycle_hook(
+            **nobody,
+            LifecycleHookName="x",
+            LifecycleTransition="autoscaling:EC2_INSTANCE_LAUNCHING",
+        ),
         lambda: fleet.create(1, TargetGroupARNs=[f"{fleet.target_group}0"]),
     ]
     for call in calls:
@@ -640,6 +649,19 @@ def test_a_group_knows_when_it_was_made(fleet: Fleet) -> None:
     assert fleet.raw["CreatedTime"].astimezone(UTC) <= datetime.fromtimestamp(
         time.time() + 1, tz=UTC
     )
+
+
+def test_a_protected_instance_is_terminated_by_its_group(fleet: Fleet) -> None:
+    fleet.create(1)
+    turn(times=2)
+    (instance_id,) = fleet.ids
+    fleet.ec2.modify_instance_attribute(
+        InstanceId=instance_id, DisableApiTermination={"Value": True}
+    )
+    fleet.update(DesiredCapacity=0)
+    turn(times=2)
+
+    assert fleet.state(instance_id) == "terminated"
 
 
 def test_the_loop_follows_by_itself(fleet: Fleet) -> None:

@@ -423,6 +423,20 @@ def test_destroying_removes_all_that_belongs_to_it(place: Place, here: Deploymen
     assert {i["State"]["Name"] for r in found for i in r["Instances"]} == {"terminated"}
 
 
+def test_destroying_goes_on_where_an_earlier_run_has_deleted_the_group(
+    place: Place, here: Deployment
+) -> None:
+    name = here.create()
+    here.place.heal(name)
+    place.account.autoscaling.delete_auto_scaling_group(
+        AutoScalingGroupName=str(name), ForceDelete=True
+    )
+
+    here.groups.destroy(name)
+
+    assert here.see() == {}
+
+
 def test_destroying_one_leaves_its_neighbour_in_traffic(here: Deployment) -> None:
     one, two = here.create(1), here.create(2)
     here.groups.set_weights([Weight(name=two, percent=100)])

@@ -141,10 +141,12 @@ class AutoScalingGroups:
         Raises:
             Unhealthy: Its instances did not go away in time.
         """
-        with cloud_errors(f"emptying `{name}`"):
-            self._autoscaling.update_auto_scaling_group(
-                AutoScalingGroupName=str(name), MinSize=0, DesiredCapacity=0
-            )
+        raw = self.find(name)
+        if raw is not None and not raw.get("Status"):  # else an earlier run has deleted it
+            with cloud_errors(f"emptying `{name}`"):
+                self._autoscaling.update_auto_scaling_group(
+                    AutoScalingGroupName=str(name), MinSize=0, DesiredCapacity=0
+                )
         await_state(
             f"Emptying `{name}`",
             lambda: len((self.find(name) or {"Instances": []})["Instances"]),

@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, TypeVar
 
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
-from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
+from moto.autoscaling.models import AutoScalingBackend
 
 from ovenbird.sandbox.group_decisions import Life
-from ovenbird.sandbox.group_loop import USER_CHECK, deregister, leave, register
+from ovenbird.sandbox.group_loop import (
+    LAUNCHING,
+    TERMINATING,
+    USER_CHECK,
+    deregister,
+    leave,
+    register,
+)
 from ovenbird.sandbox.group_model import Activity, Group, Member, refuse_sizes, refuse_template
 
 PROCESSES = frozenset(
@@ -28,11 +35,22 @@ PROCESSES = frozenset(
 )  # fmt: skip
 
 
-class _Groups(OrderedDict[str, FakeAutoScalingGroup]):
-    """Groups by name; an unknown name is the caller's mistake, not ours."""
+Thing = TypeVar("Thing")
 
-    def __missing__(self, name: str) -> FakeAutoScalingGroup:
-        raise ValidationError(f"AutoScalingGroup name not found - no such group: {name}")
+
+class _Known(OrderedDict[str, Thing]):
+    """Things by name; an unknown name is the caller's mistake, not ours.
+
+    Args:
+        words: What the caller is told, before the name.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+
+    def __missing__(self, name: str) -> Thing:
+        raise ValidationError(f"{self._words}: {name}")
 
 
 class GroupsBackend(AutoScalingBackend):
@@ -42,7 +60,9 @@ class GroupsBackend(AutoScalingBackend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        self.autoscaling_groups = _Groups()
+        self.autoscaling_groups = _Known("AutoScalingGroup name not found - no such group")
+        self.launch_configurations = _Known("Launch configuration name not found")
+        self.policies = _Known("PolicyName not found")
 
     def group(self, name: str) -> Group:
         """Return a group.
@@ -104,6 +124,7 @@ class GroupsBackend(AutoScalingBackend):
     def set_desired_capacity(self, group_name: str, desired_capacity: int | None) -> None:
         """Stand in for SetDesiredCapacity."""
         group = self.group(group_name)
+        group.refuse_if_deleted()
         before, wanted = group.desired_capacity or 0, int(desired_capacity or 0)
         low, high = group.bounds
         if not low <= wanted <= high:
@@ -210,6 +231,15 @@ class GroupsBackend(AutoScalingBackend):
             if member.instance_id in instance_ids:
                 deregister(group.attached, member)
         return super().detach_instances(group_name, instance_ids, should_decrement)
+
+    def create_lifecycle_hook(
+        self, name: str, as_name: str, transition: str, *more: Any, **named: Any
+    ) -> Any:
+        """Stand in for PutLifecycleHook."""
+        self.group(as_name)
+        if transition not in {LAUNCHING, TERMINATING}:
+            raise ValidationError(f"Lifecycle Transition: {transition} is not valid")
+        return super().create_lifecycle_hook(name, as_name, transition, *more, **named)
 
     def suspend_processes(self, group_name: str, scaling_processes: list[str]) -> None:
         """Stand in for SuspendProcesses."""

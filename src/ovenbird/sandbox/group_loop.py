@@ -131,6 +131,8 @@ def _enter(group: Group, member: Member, before: Life, now: float) -> None:
             _let_go(group, member, before, cause)
         case Life.TERMINATING_PROCEED:
             if member.instance.state not in {"shutting-down", "terminated"}:
+                # Termination protection is against persons, not against Auto Scaling.
+                member.instance.disable_api_termination = False
                 group.ec2_backend.terminate_instances([member.instance_id])
         case Life.GONE:
             _finish(member)

@@ -214,6 +214,7 @@ class Group(models.FakeAutoScalingGroup):
         Raises:
             ValidationError: The numbers do not go together, or the template is not there.
         """
+        self.refuse_if_deleted()
         before = self.desired_capacity or 0
         given = (named.get("min_size"), named.get("max_size"))
         low, high = (a if a is not None else b for a, b in zip(given, self.bounds, strict=True))
@@ -227,6 +228,11 @@ class Group(models.FakeAutoScalingGroup):
         words = f"min: {low}, max: {high}, desired: {desired}"
         self.ask(f"update of AutoScalingGroup constraints to {words}", before=before)
         self.failures, self.quiet_until = 0, 0.0  # what was wrong may be mended
+
+    def refuse_if_deleted(self) -> None:
+        """Let no number change that would keep a deleted group alive."""
+        if self.status:
+            raise ValidationError(f"AutoScalingGroup {self.name} is pending delete")
 
     @property
     def bounds(self) -> tuple[int, int]:
