@@ -11,7 +11,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import InstanceState
 
 from ovenbird.aws.clients import Account
-from ovenbird.sandbox import group_loop
+from ovenbird.sandbox import group_loop, instances
 from ovenbird.sandbox.group_model import Group
 from ovenbird.sandbox.places import REGION
 from ovenbird.sandbox.targets import HEALTH, TargetHealth
@@ -54,9 +54,14 @@ def model(account: Account, name: str) -> Group:
 
 
 def set_state(account: Account, instance_id: str, state: str) -> None:
-    """Put a machine into a state, as the machine room does."""
+    """Put a machine into a state behind the back of all loops."""
     instance = ec2_backends[account.account_id][REGION].get_instance(instance_id)
     instance._state = InstanceState(state, CODES[state])
+
+
+def finish(account: Account, instance_id: str, state: str) -> None:
+    """Let a machine reach a state, as the machine room tells it."""
+    instances.finish(ec2_backends[account.account_id][REGION].get_instance(instance_id), state)
 
 
 def set_health(target_group: str, instance_id: str, state: str, *, port: int = 80) -> None:

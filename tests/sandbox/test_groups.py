@@ -13,11 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ovenbird.aws.clients import Account
-from ovenbird.sandbox import groups
+from ovenbird.sandbox import groups, instances
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.targets import HEALTH
 from tests.sandbox.fleet import (
     default_subnets,
+    finish,
     model,
     register_image,
     registered,
@@ -649,6 +650,42 @@ def test_a_group_knows_when_it_was_made(fleet: Fleet) -> None:
     assert fleet.raw["CreatedTime"].astimezone(UTC) <= datetime.fromtimestamp(
         time.time() + 1, tz=UTC
     )
+
+
+class SlowRoom:
+    """A machine room whose machines come and go when the test says so."""
+
+    def wake(self) -> None: ...
+
+    def reboot(self, instance_id: str) -> None: ...
+
+    def console(self, instance_id: str) -> bytes:
+        return b""
+
+
+def test_a_group_waits_for_its_machines_to_come_and_to_go(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances.REALITY, "room", SlowRoom())
+    fleet.create(1)
+    turn(times=3)
+    (instance_id,) = fleet.ids
+    seen = [(fleet.lives, fleet.state(instance_id))]
+    finish(fleet.account, instance_id, "running")
+    turn()
+    seen.append((fleet.lives, fleet.state(instance_id)))
+    fleet.delete(force=True)
+    turn(times=3)
+    seen.append((fleet.lives, fleet.state(instance_id)))
+    finish(fleet.account, instance_id, "terminated")
+    turn()
+
+    assert seen == [
+        (["Pending"], "pending"),
+        (["InService"], "running"),
+        (["Terminating:Proceed"], "shutting-down"),
+    ]
+    assert fleet.raw is None
 
 
 def test_a_protected_instance_is_terminated_by_its_group(fleet: Fleet) -> None:
