@@ -12,6 +12,7 @@ Balancer user guide, "Health checks for your target groups" (all unhealthy: all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -129,12 +130,12 @@ def checks(backend: ELBv2Backend) -> Iterator[Check]:
 
 
 def _check(group: FakeTargetGroup, key: Key, health: TargetHealth, address: str) -> Check:
-    port = group.health_check_port
+    port = str(group.health_check_port)
     return Check(
         key=key,
         health=health,
         address=address,
-        port=key[2] if port in {None, "traffic-port"} else int(port),
+        port=int(port) if port.isdigit() else key[2],  # or `traffic-port`
         path=group.health_check_path or "/",
         matcher=(group.matcher or {}).get("HttpCode") or "200",
         every_s=float(group.health_check_interval_seconds),
@@ -228,10 +229,11 @@ def _condition(raw: Mapping[str, Any]) -> Condition:
         texts = list(values)
     else:
         texts = [pattern(value) for value in values]
+    header = re.sub(r"[^\w-]", "", config.get("HttpHeaderName", ""))
     tests = {
         "path-pattern": "path -m reg",
         "host-header": "req.hdr(host),host_only -i -m reg",
-        "http-header": f"req.hdr({config.get('HttpHeaderName', '')}) -i -m reg",
+        "http-header": f"req.hdr({header}) -i -m reg",
         "http-request-method": "method -m str",
         "source-ip": "src -m ip",
         "query-string": "query -i -m reg",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ from ovenbird.sandbox.places import ACCOUNTS, Places
 GROUPS_IN_ACTION, GROUPS_OF_BALANCER = 5, 100
 HEAVIEST = 999
 LAST_PRIORITY = 50_000
+REDIRECTS = ("HTTP_301", "HTTP_302")
 WAKING = (
     "create_listener",
     "create_rule",
@@ -55,6 +57,8 @@ WAKING = (
     "modify_target_group",
     "set_rule_priorities",
 )
+
+_NAME = re.compile(r"(?!internal-)[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 
 Call = Callable[..., Any]
 
@@ -118,6 +122,9 @@ def set_rule_priorities(
 
 def _create_load_balancer(places: Places, original: Call) -> Call:
     def create(self: ELBv2Backend, name: str, *words: Any, **named: Any) -> FakeLoadBalancer:
+        if not _NAME.fullmatch(name):
+            limits = "at most 32 letters, digits and hyphens, no hyphen at an end"
+            raise ELBClientError("ValidationError", f"Load balancer name '{name}': {limits}")
         others = list(self.load_balancers.values())
         balancer: FakeLoadBalancer = original(self, name, *words, **named)
         for other in others:
@@ -159,6 +166,7 @@ def _create_rule(original: Call) -> Call:
             limits = f"must be between '1' and '{LAST_PRIORITY}'"
             raise ELBClientError("ValidationError", f"Priority '{given['priority']}' {limits}")
         balancer_arn = _listener(self, given["listener_arn"]).load_balancer_arn
+        _check_conditions(given["conditions"])
         _check(self, balancer_arn, given["actions"])
         return original(self, *words, **named)
 
@@ -186,6 +194,7 @@ def _modify_rule(original: Call) -> Call:
                 "OperationNotPermitted", f"Default rule '{rule.arn}' cannot be modified"
             )
         balancer_arn = _listener(self, rule.listener_arn).load_balancer_arn
+        _check_conditions(given["conditions"] or [])
         _check(self, balancer_arn, given["actions"] or [], instead_of=rule.arn)
         return original(self, *words, **named)
 
@@ -257,9 +266,10 @@ def _check(
     """
     new: dict[str, int] = {}
     for action in actions:
-        weights = balancer_rules.weights(action)
-        new |= weights
-        if len(weights) > GROUPS_IN_ACTION:
+        if action.get("RedirectConfig", {}).get("StatusCode", "HTTP_301") not in REDIRECTS:
+            raise ELBClientError("ValidationError", f"A redirect is one of {REDIRECTS}")
+        new |= balancer_rules.weights(action)
+        if len(balancer_rules.weights(action)) > GROUPS_IN_ACTION:
             words = "You have reached the maximum number of target groups per action"
             raise ELBClientError("TooManyTargetGroups", words)
     if any(not 0 <= weight <= HEAVIEST for weight in new.values()):
@@ -267,6 +277,11 @@ def _check(
         raise ELBClientError("ValidationError", words)
     if balancer := backend.load_balancers.get(balancer_arn):
         _check_balancer(backend, balancer, new, instead_of)
+
+
+def _check_conditions(conditions: Sequence[Mapping[str, Any]]) -> None:
+    if not all("Field" in condition for condition in conditions):
+        raise ELBClientError("ValidationError", "A condition field must be specified")
 
 
 def _check_balancer(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import http.client
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -100,11 +101,8 @@ def judged(before: Record, failure: TargetHealth | None, check: Check, *, now: f
 
 def matches(matcher: str, status: int) -> bool:
     """Tell whether a status is good by a target group's matcher."""
-    for part in matcher.split(","):
-        low, _, high = part.strip().partition("-")
-        if int(low) <= status <= int(high or low):
-            return True
-    return False
+    spans = re.findall(r"(\d+)(?:-(\d+))?", matcher)
+    return any(int(low) <= status <= int(high or low) for low, high in spans)
 
 
 def failure_of(check: Check) -> TargetHealth | None:

@@ -12,11 +12,17 @@ DeregisterTargets, DescribeTargetHealth, TargetHealth.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moto.ec2.models import EC2Backend
-from moto.elbv2.exceptions import InvalidTargetError, TargetGroupNotFoundError, TargetNotRunning
+from moto.elbv2.exceptions import (
+    ELBClientError,
+    InvalidTargetError,
+    TargetGroupNotFoundError,
+    TargetNotRunning,
+)
 from moto.elbv2.models import (
     ELBv2Backend,
     FakeHealthStatus,
@@ -114,8 +120,13 @@ def forget(group: FakeTargetGroup) -> None:
 
 
 def _check(group: FakeTargetGroup, target: str) -> None:
-    """Refuse an instance that does not run."""
-    if group.target_type != "instance":
+    """Refuse an instance that does not run, and what is no address."""
+    if group.target_type == "ip":
+        try:
+            ipaddress.IPv4Address(target)
+        except ValueError as error:
+            words = f"The IP address '{target}' is not a valid IPv4 address"
+            raise ELBClientError("ValidationError", words) from error
         return
     instance = group.ec2_backend.get_instance_by_id(target)
     if instance is None:
