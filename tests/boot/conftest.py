@@ -97,11 +97,14 @@ def until(true: Callable[[], bool], *, within_s: float = 30, every_s: float = 0.
     return time.monotonic() - start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cloud(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Machines for both accounts of the session's one endpoint, since moto is global."""
+    """Machines for both accounts of the session's one endpoint, since moto is global.
+
+    For one module only: tests of the API alone want instances that are no machines.
+    """
     from ovenbird.aws.snapshots import EbsSnapshots  # noqa: PLC0415 - moto is slow to import
-    from ovenbird.sandbox import base_images, machines  # noqa: PLC0415
+    from ovenbird.sandbox import base_images, leftovers, machines  # noqa: PLC0415
     from ovenbird.sandbox.disks import RootDisks  # noqa: PLC0415
     from ovenbird.sandbox.networks import account_network  # noqa: PLC0415
     from ovenbird.sandbox.places import ACCOUNTS, PRODUCTION, Places, cache_home  # noqa: PLC0415
@@ -123,3 +126,6 @@ def cloud(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Cloud(
             places=places, endpoint=endpoint, networks=networks, room=room, base_image_id=image_id
         )
+    swept = leftovers.sweep(places)
+    # The kernel lets go of a loop device a moment after its mount.
+    assert [one for one in swept if not one.startswith("loop device")] == []

@@ -148,6 +148,11 @@ class MachineRoom:
         machine = self._machines.get(instance_id)
         return machine.pid() if machine else None
 
+    def is_ready(self, instance_id: str) -> bool:
+        """Tell whether a machine has finished its boot."""
+        machine = self._machines.get(instance_id)
+        return machine is not None and machine.is_ready
+
     def _tick(self) -> None:
         with CONTROL:
             seen = {instance.id: (instance, instance.state) for instance in self._instances()}

@@ -77,8 +77,14 @@ def plug_in(account: str, machine: str, *, address: str, mac: str) -> None:
 
 
 def unplug(machine: str) -> None:
-    """Delete a machine's namespace and with it its cable; one that is gone is none."""
+    """Delete a machine's cable and its namespace; what is gone is left so.
+
+    The cable by itself and first: a namespace's own end is put off by the kernel, and the
+    next machine with this address would find the name of the bridge's end taken.
+    """
     if (RUN_NETNS / machine).exists():
+        unplugged = frozenset({0, 1})  # 1: it was never plugged in
+        run(["ip", "-n", machine, "link", "delete", "eth0"], timeout_s=TIMEOUT_S, ok=unplugged)
         _ip(f"netns delete {machine}")
 
 
