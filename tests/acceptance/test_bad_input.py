@@ -14,6 +14,7 @@ from tests.acceptance.conftest import CLI, Branch, Kept
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
+DEAD = "http://127.0.0.1:9"
 QUICK = ("interval_s: 5}", "interval_s: 5, startup_s: 12}")
 
 
@@ -72,9 +73,10 @@ def test_a_service_that_never_starts_is_taken_back(kept: Kept, branch: Branch) -
     said = release(kept, dead, 6)
 
     assert "0 of 1 instances healthy" in said
-    assert not any(
-        "v003" in group["name"] for group in kept.ask("cluster", "show", "hello-dev")["groups"]
-    )
+    (failed,) = (r for r in kept.ask("release", "list") if r["ref"] == dead)
+    assert failed["phase"] == "rolled_back"
+    groups = kept.ask("cluster", "show", "hello-dev")["groups"]
+    assert failed["release_id"] not in {group["release_id"] for group in groups}
 
 
 def test_two_releases_at_once_are_refused(kept: Kept, branch: Branch) -> None:
@@ -99,9 +101,15 @@ def _refused(kept: Kept) -> str:
 
 
 def test_without_a_sandbox_the_hint_says_how_to_start_it(kept: Kept) -> None:
-    done = kept.run("cluster", "list", status=3, OVENBIRD_HOME=str(kept.home / "elsewhere"))
+    nowhere = kept.run("cluster", "list", status=2, OVENBIRD_HOME=str(kept.home / "elsewhere"))
+    settings = kept.home / "dead.yaml"
+    text = (kept.home / "sandbox/settings.yaml").read_text()
+    settings.write_text(text.replace(kept.ask("sandbox", "status")["endpoint_url"], DEAD))
+    silent = kept.try_run("--settings", str(settings), "cluster", "list")
 
-    assert "ovenbird sandbox up" in done.stderr
+    assert "ovenbird sandbox up" in nowhere.stderr
+    assert silent.returncode != 0
+    assert "ovenbird sandbox up" in silent.stderr
 
 
 def test_the_module_is_the_program() -> None:

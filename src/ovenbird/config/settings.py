@@ -170,5 +170,5 @@ def find_settings(explicit: Path | None = None) -> Path:
     for place in places:
         if place.exists():
             return place
-    looked = " or ".join(f"`{place}`" for place in places)
+    looked = " nor ".join(f"`{place}`" for place in places)
     raise InvalidRequest(f"No settings: neither {looked} exists", hint=START)
