@@ -6,7 +6,7 @@ export PYTHON
 unexport OVENBIRD_SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint types unit sandbox boot clean
+.PHONY: help demo test setup fmt lint types unit sandbox boot docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -42,6 +42,9 @@ sandbox: ## the sandbox's API against boto3; nothing is booted
 
 boot: ## real machines, real bakes; needs root
 	@$(BIN)/pytest -q -m boot
+
+docs: ## the reference pages that are written from the code
+	@tools/reference
 
 clean: ## remove what can be made again
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .lint-imports.log

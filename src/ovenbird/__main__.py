@@ -17,7 +17,7 @@ class Program(app.Program):
     places = {**app.NOUNS, "sandbox": "ovenbird.sandbox.cli:group"}  # noqa: RUF012 - a constant
 
 
-program: click.Command = Program(
+program: click.Group = Program(
     name="ovenbird", callback=None, help=app.program.help, params=list(app.program.params)
 )
 

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ovenbird.operations.doctor import examine
+from ovenbird.operations.opening import Installation
+
+
+def test_a_fresh_machine_has_no_settings_yet_which_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVENBIRD_HOME", str(tmp_path))
+    monkeypatch.delenv("OVENBIRD_SETTINGS", raising=False)
+
+    found = {finding.what: finding for finding in examine(Installation())}
+
+    assert (found["settings"].ok, found["settings"].needed) == (False, False)
+    assert "ovenbird sandbox up" in found["settings"].hint
+    assert found["program `git`"].ok
+
+
+def test_settings_that_are_wrong_are_a_fault_with_the_place(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("state_directory: relative\n")
+
+    found = {finding.what: finding for finding in examine(Installation(file))}
+
+    assert (found["settings"].ok, found["settings"].needed) == (False, True)
+    assert f"{file}:1" in found["settings"].hint
+
+
+def test_programs_that_are_missing_are_named_with_their_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ovenbird.operations.doctor._is_installed", lambda name: name != "haproxy")
+
+    found = examine(Installation(tmp_path / "none.yaml"))
+
+    missing = [finding for finding in found if "program" in finding.what and not finding.ok]
+    assert [(one.what, one.hint) for one in missing] == [
+        ("sandbox program `haproxy`", "`apt-get install haproxy`")
+    ]
