@@ -7,220 +7,23 @@ import math
 import os
 import signal
 import threading
-import time
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from socketserver import TCPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ovenbird.aws.alarms import dimensions
 from ovenbird.sandbox import networks
 from ovenbird.sandbox.places import DEVELOPMENT, Places
+from ovenbird.system.clock import SystemClock
+from tests.boot.traffic import PORT, Load, World, eventually, forward
 
 if TYPE_CHECKING:
     from ovenbird.sandbox.endpoint import Endpoint
 
 pytestmark = pytest.mark.boot
-
-PORT = 8000
-
-
-@dataclass
-class Web:
-    """A server in a machine's namespace."""
-
-    address: str
-    health: int = 200
-    delay_s: float = 0.0
-    served: int = 0
-    checks: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    close: Callable[[], None] = lambda: None
-
-
-class Server(ThreadingHTTPServer):
-    """A server that does not ask a name server for its own name."""
-
-    daemon_threads = True
-    request_queue_size = 100
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
-
-
-class World:
-    """A load balancer with a listener, and as many servers as are asked for."""
-
-    def __init__(self, endpoint: Endpoint, account: str, metrics: list[dict[str, Any]]) -> None:
-        self.elbv2 = endpoint.development.elbv2
-        self.ec2 = endpoint.development.ec2
-        self.account, self.metrics = account, metrics
-        self.stack = ExitStack()
-        self.webs: list[Web] = []
-        subnets = self.ec2.describe_subnets()["Subnets"]
-        self.vpc_id = subnets[0]["VpcId"]
-        made = self.elbv2.create_load_balancer(
-            Name=f"lb-{uuid.uuid4().hex[:8]}", Subnets=[s["SubnetId"] for s in subnets]
-        )["LoadBalancers"][0]
-        self.balancer_arn, self.host = made["LoadBalancerArn"], made["DNSName"]
-        self.stack.callback(
-            lambda: self.elbv2.delete_load_balancer(LoadBalancerArn=self.balancer_arn)
-        )
-        self.listener_arn = ""
-
-    def web(self, **settings: Any) -> Web:
-        number = len(self.webs) + 1
-        web = Web(address=f"172.31.9.{number}", **settings)
-        machine = f"{self.account}-w{number}"
-        mac = f"02:00:00:00:00:{number:02x}"
-        networks.plug_in(self.account, machine, address=web.address, mac=mac)
-        self.stack.callback(networks.unplug, machine)
-        server = networks.within(machine, lambda: Server((web.address, PORT), handler(web)))
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-
-        web.close = close
-        self.stack.callback(close)
-        self.webs.append(web)
-        return web
-
-    def group(self, *webs: Web, **settings: Any) -> str:
-        arn = self.elbv2.create_target_group(
-            Name=f"tg-{uuid.uuid4().hex[:8]}",
-            Protocol="HTTP",
-            Port=PORT,
-            VpcId=self.vpc_id,
-            TargetType="ip",
-            HealthCheckPath="/healthz",
-            **{
-                "HealthCheckIntervalSeconds": 5,
-                "HealthCheckTimeoutSeconds": 2,
-                "HealthyThresholdCount": 2,
-                "UnhealthyThresholdCount": 2,
-                **settings,
-            },
-        )["TargetGroups"][0]["TargetGroupArn"]
-        self.elbv2.modify_target_group_attributes(
-            TargetGroupArn=arn,
-            Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "10"}],
-        )
-        self.elbv2.register_targets(
-            TargetGroupArn=arn, Targets=[{"Id": web.address} for web in webs]
-        )
-        return arn
-
-    def send_to(self, weights: dict[str, int]) -> None:
-        """Set the listener's default action; make the listener when there is none."""
-        if self.listener_arn:
-            self.elbv2.modify_listener(
-                ListenerArn=self.listener_arn, DefaultActions=forward(weights)
-            )
-            return
-        self.listener_arn = self.elbv2.create_listener(
-            LoadBalancerArn=self.balancer_arn,
-            Protocol="HTTP",
-            Port=PORT,
-            DefaultActions=forward(weights),
-        )["Listeners"][0]["ListenerArn"]
-
-    def rule(self, priority: int, path: str, weights: dict[str, int]) -> str:
-        return self.elbv2.create_rule(
-            ListenerArn=self.listener_arn,
-            Priority=priority,
-            Conditions=[{"Field": "path-pattern", "Values": [path]}],
-            Actions=forward(weights),
-        )["Rules"][0]["RuleArn"]
-
-    def health(self, arn: str) -> dict[str, tuple[str, str]]:
-        found = self.elbv2.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
-        return {
-            one["Target"]["Id"]: (
-                str(one["TargetHealth"].get("State")),
-                str(one["TargetHealth"].get("Description", "")),
-            )
-            for one in found
-        }
-
-    def await_states(self, arn: str, *states: str, within_s: float = 15.0) -> None:
-        eventually(
-            lambda: sorted(state for state, _ in self.health(arn).values()) == sorted(states),
-            within_s=within_s,
-            saying=lambda: str(self.health(arn)),
-        )
-        threading.Event().wait(0.3)  # until HAProxy follows
-
-    def get(self, path: str = "/") -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self.host, PORT, timeout=15)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def total(self, metric: str, group: str = "") -> float:
-        """Sum a metric of the load balancer, or of one of its target groups."""
-        balancer = self.balancer_arn.split(":loadbalancer/")[1]
-        wanted = {"LoadBalancer": balancer}
-        if group:
-            wanted["TargetGroup"] = group.rsplit(":", 1)[1]
-        found = (
-            datum
-            for datum in list(self.metrics)
-            if datum["MetricName"] == metric
-            and {d["Name"]: d["Value"] for d in datum["Dimensions"]} == wanted
-        )
-        return math.fsum(datum.get("Value", sum(datum.get("Counts", ()))) for datum in found)
-
-
-def forward(weights: dict[str, int]) -> list[Any]:
-    groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights.items()]
-    return [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
-
-
-def handler(web: Web) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            check = self.headers["User-Agent"] == "ELB-HealthChecker/2.0"
-            with web.lock:
-                web.checks += check
-                web.served += not check
-            if not check:
-                threading.Event().wait(web.delay_s)
-            status = web.health if self.path == "/healthz" else 200
-            status = int(self.path[1:]) if self.path[1:].isdigit() else status
-            body = web.address.encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_words: object) -> None:
-            """Say nothing."""
-
-    return Handler
-
-
-def eventually(
-    true: Callable[[], bool], *, within_s: float = 10.0, saying: Callable[[], str] = str
-) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, saying()
-        threading.Event().wait(0.02)
 
 
 @pytest.fixture
@@ -242,52 +45,6 @@ def world(endpoint: Endpoint, account: str, tmp_path: Path) -> Iterator[World]:
         made = World(endpoint, account, metrics)
         with made.stack:
             yield made
-
-
-class Load:
-    """Clients that send until they have sent enough; every other one keeps its connection."""
-
-    def __init__(self, world: World, *, requests: int, clients: int = 8) -> None:
-        self._world, self._left = world, requests
-        self._lock = threading.Lock()
-        self.answers: Counter[str] = Counter()
-        self.threads = [
-            threading.Thread(target=self._send, args=(number % 2 == 0,))
-            for number in range(clients)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for thread in self.threads:
-            thread.join()
-
-    def sent(self) -> int:
-        return self.answers.total()
-
-    def _send(self, keep: bool) -> None:  # noqa: FBT001
-        connection = http.client.HTTPConnection(self._world.host, PORT, timeout=10)
-        while self._take():
-            try:
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                said = answer.read().decode() if answer.status == 200 else str(answer.status)
-            except (OSError, http.client.HTTPException) as error:
-                said = repr(error)
-                connection.close()
-            with self._lock:
-                self.answers[said] += 1
-            if not keep:
-                connection.close()
-        connection.close()
-
-    def _take(self) -> bool:
-        with self._lock:
-            self._left -= 1
-            return self._left >= 0
 
 
 def test_ten_thousand_requests_are_counted_and_none_is_lost_while_rules_and_weights_change(
@@ -315,6 +72,49 @@ def test_ten_thousand_requests_are_counted_and_none_is_lost_while_rules_and_weig
     assert world.total("RequestCount", first) == a.served + b.served
     assert world.total("TargetResponseTime", second) == c.served > 500
     assert world.total("HTTPCode_ELB_5XX_Count") == 0
+
+
+def test_a_rollout_loses_nothing_not_even_for_clients_that_rest_between_requests(
+    world: World,
+) -> None:
+    from ovenbird.sandbox.targets import HEALTH  # noqa: PLC0415
+
+    old = [world.web(), world.web()]
+    group = world.group(*old)
+    world.send_to({group: 1})
+    world.await_states(group, "healthy", "healthy")
+
+    with (
+        Load(world, requests=1 << 30, clients=4) as load,
+        Load(world, requests=1 << 30, clients=10, rest_s=0.7) as resting,
+    ):
+        for _ in range(3):
+            new = [world.web(delay_s=0.01), world.web()]
+            successor = world.group()
+            world.send_to({group: 100, successor: 0})
+            world.elbv2.register_targets(
+                TargetGroupArn=successor, Targets=[{"Id": web.address} for web in new]
+            )
+            world.await_states(successor, "healthy", "healthy")
+            for weight in (5, 50, 100):
+                world.send_to({group: 100 - weight, successor: weight})
+                threading.Event().wait(0.5)
+            world.elbv2.deregister_targets(
+                TargetGroupArn=group, Targets=[{"Id": web.address} for web in old]
+            )
+            eventually(lambda: not any(HEALTH.is_draining(web.address) for web in old))  # noqa: B023
+            for web in old:
+                web.close()
+            world.send_to({successor: 100})
+            threading.Event().wait(1)
+            group, old = successor, new
+        load.stop()
+        resting.stop()
+
+    answers = load.answers + resting.answers
+    assert {answer: n for answer, n in answers.items() if not answer.startswith("172.")} == {}
+    assert answers.total() == sum(web.served for web in world.webs) > 1_000
+    assert resting.answers.total() > 50
 
 
 def test_weights_are_in_force_at_once(world: World) -> None:
@@ -451,6 +251,68 @@ def test_nothing_is_left_when_it_ends(endpoint: Endpoint, account: str, tmp_path
 
     assert haproxies(account) == []
     assert list(places.balancer.rglob("*.*")) == []
+
+
+def test_a_rule_that_haproxy_does_not_take_changes_nothing_and_is_told(
+    world: World, account: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    web = world.web()
+    group = world.group(web)
+    world.send_to({group: 1})
+    world.await_states(group, "healthy")
+    before = haproxies(account)
+    condition = {"Field": "source-ip", "SourceIpConfig": {"Values": ["not an address"]}}
+    rule = world.elbv2.create_rule(
+        ListenerArn=world.listener_arn,
+        Priority=1,
+        Conditions=[condition],  # type: ignore[list-item]
+        Actions=forward({group: 1}),
+    )["Rules"][0]["RuleArn"]
+    eventually(lambda: "stay as they are" in caplog.text)
+
+    assert "'not an address' is not a valid IPv4 or IPv6 address" in caplog.text
+    assert (world.get()[0], haproxies(account)) == (200, before)
+
+    world.elbv2.delete_rule(RuleArn=rule)
+    world.rule(1, "/other", {group: 1})
+    eventually(lambda: haproxies(account) not in ([], before))
+    assert world.get()[0] == 200
+
+
+def test_what_was_counted_stands_in_cloudwatch(
+    endpoint: Endpoint, account: str, tmp_path: Path
+) -> None:
+    from ovenbird.sandbox import balancers  # noqa: PLC0415
+
+    places = Places(home=tmp_path, cache=tmp_path)
+    with balancers.running(places, {DEVELOPMENT: account}):
+        world = World(endpoint, account, [])
+        with world.stack:
+            group = world.group(world.web())
+            world.send_to({group: 1})
+            world.await_states(group, "healthy")
+            answers = [world.get("/500" if number % 4 == 0 else "/")[0] for number in range(20)]
+            where = dimensions(target_group=group, listener=world.listener_arn)
+            eventually(lambda: counted(endpoint, "RequestCount", where) == 20)
+            errors = counted(endpoint, "HTTPCode_Target_5XX_Count", where)
+
+    assert answers.count(500) == errors == 5
+    assert counted(endpoint, "HTTPCode_Target_3XX_Count", where) is None
+
+
+def counted(endpoint: Endpoint, metric: str, where: list[Any]) -> float | None:
+    """Return the sum of the last minute, or None when there is no datapoint."""
+    now = SystemClock().now()
+    found = endpoint.development.cloudwatch.get_metric_statistics(
+        Namespace="AWS/ApplicationELB",
+        MetricName=metric,
+        Dimensions=where,
+        StartTime=now - timedelta(seconds=60),
+        EndTime=now + timedelta(seconds=60),
+        Period=1,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return math.fsum(point["Sum"] for point in found) if found else None
 
 
 def haproxies(account: str) -> list[int]:

@@ -234,6 +234,8 @@ def _defaults() -> Iterator[str]:
     yield " retries 0"
     yield " no option redispatch"
     yield " option forwardfor"
+    yield " option dontlognull"  # a connection without a request is none
+    yield " option http-ignore-probes"
     # A connection that the target closes just when it is used again is a lost request, as
     # there are no retries; so each request has one of its own.
     yield " option http-server-close"
@@ -241,8 +243,8 @@ def _defaults() -> Iterator[str]:
     yield f" timeout connect {CONNECT_S}s"
     for kind in ("client", "server", "http-keep-alive"):
         yield f" timeout {kind} {IDLE_S}s"
+    words = quoted("No answer from a target\n")
     for status in (502, 503, 504):
-        words = quoted("No answer from a target\n")
         yield f" http-error status {status} content-type text/plain string {words}"
 
 
