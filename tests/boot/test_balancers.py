@@ -204,6 +204,41 @@ def test_failures_are_shown_as_an_application_load_balancer_shows_them(world: Wo
     assert world.total("HealthyHostCount", group) > 0
 
 
+def test_rules_are_tried_in_the_order_of_their_priority(world: World) -> None:
+    a, b = world.web(), world.web()
+    first, second = world.group(a), world.group(b)
+    world.send_to({first: 1})
+    host = [{"Field": "host-header", "HostHeaderConfig": {"Values": ["*.B.example"]}}]
+    moved = {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_302"}
+    fixed = {"StatusCode": "503", "ContentType": "text/plain", "MessageBody": "a 'pot' #1\n"}
+    path: list[Any] = [{"Field": "path-pattern", "Values": ["/x/*"]}]
+    rules: list[tuple[int, list[Any], list[Any]]] = [
+        (30, [*host, *path], [{"Type": "redirect", "RedirectConfig": moved}]),
+        (20, path, [{"Type": "fixed-response", "FixedResponseConfig": fixed}]),
+        (10, host, forward({second: 1})),
+    ]
+    for priority, conditions, actions in rules:
+        world.elbv2.create_rule(
+            ListenerArn=world.listener_arn,
+            Priority=priority,
+            Conditions=conditions,
+            Actions=actions,
+        )
+    world.await_states(first, "healthy")
+    world.await_states(second, "healthy")
+
+    assert world.get("/") == (200, a.address)
+    assert world.get("/", host="www.b.example") == (200, b.address)
+    assert world.get("/x/1") == (503, "a 'pot' #1\n")
+    assert world.get("/x/1", host="www.b.example:8000") == (200, b.address)
+    swap = [{"Priority": 5, "RuleArn": arn} for arn in world.rules_with("redirect")]
+    world.elbv2.set_rule_priorities(RulePriorities=swap)  # type: ignore[arg-type]
+    threading.Event().wait(0.5)
+    assert world.get("/x/1?y=2", host="www.b.example") == (
+        302, "https://www.b.example:443/x/1?y=2",
+    )  # fmt: skip
+
+
 def test_a_connection_that_rests_is_told_to_close_and_not_cut(world: World) -> None:
     web = world.web()
     group = world.group(web)

@@ -152,12 +152,19 @@ class World:
         )
         threading.Event().wait(0.3)  # until HAProxy follows
 
-    def get(self, path: str = "/") -> tuple[int, str]:
+    def rules_with(self, kind: str) -> list[str]:
+        """Return the ARNs of the listener's rules that have an action of a kind."""
+        rules = self.elbv2.describe_rules(ListenerArn=self.listener_arn)["Rules"]
+        return [rule["RuleArn"] for rule in rules if rule["Actions"][0]["Type"] == kind]
+
+    def get(self, path: str = "/", *, host: str = "") -> tuple[int, str]:
+        """Return status, and body or location."""
         connection = http.client.HTTPConnection(self.host, PORT, timeout=15)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Host": host} if host else {})
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            body = answer.read().decode()
+            return answer.status, answer.headers.get("Location") or body
         finally:
             connection.close()
 

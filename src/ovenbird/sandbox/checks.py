@@ -2,7 +2,7 @@
 
     what to check ──▶ due? ──▶ worker in the account's network: GET ──▶ judged ──▶ written
 
-A new target is healthy after one good check and is asked each second until then; a bad
+A new target is healthy after one good check and is asked often until then; a bad
 answer counts against it no more often than the target group's interval.
 
 Source: Application Load Balancer user guide, "Health checks for your target groups";
@@ -25,7 +25,7 @@ from ovenbird.sandbox.loops import Loop
 from ovenbird.sandbox.targets import CHECKING, HEALTHY, REGISTERING, Key, TargetHealth
 
 WORKERS = 16  # of one account
-EAGER_S = 1.0  # between two checks of a new target
+EAGER_S = 0.3  # between two checks of a new target
 LOOK_S = 0.1
 STOP_S = 2.0
 TIMEOUT = TargetHealth(state="unhealthy", reason="Target.Timeout", description="Request timed out")

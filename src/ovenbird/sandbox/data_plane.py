@@ -147,10 +147,7 @@ class Plane:
             self._open(layout)
             self._current = self._start(layout) if layout.listeners else None
         except (CommandFailed, OSError) as error:
-            self._refused, self._refused_at = shape(layout), time.monotonic()
-            words = error.facts.get("stderr", "") if isinstance(error, CommandFailed) else ""
-            log.error("Load balancers of %s stay as they are: %s", self._account_id, error)  # noqa: TRY400 - HAProxy's words say more
-            log.error("%s", words)  # noqa: TRY400
+            self._refuse(layout, error)
             return
         self._refused = ""
         if before:
@@ -158,6 +155,14 @@ class Plane:
             self._retired.append(before)
         for where in self._sockets.keys() - set(layout.sockets()):
             self._sockets.pop(where).close()
+
+    def _refuse(self, layout: Layout, error: CommandFailed | OSError) -> None:
+        """Leave all as it is; say why, once."""
+        if self._refused != shape(layout):
+            words = error.facts.get("stderr", "") if isinstance(error, CommandFailed) else ""
+            log.error("Load balancers of %s stay as they are: %s", self._account_id, error)
+            log.error("%s", words)
+        self._refused, self._refused_at = shape(layout), time.monotonic()
 
     def _open(self, layout: Layout) -> None:
         for where in layout.sockets():
@@ -270,7 +275,7 @@ def _listening(address: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))
         listening.listen(BACKLOG)
-    except OSError:
+    except OSError as error:
         listening.close()
-        raise
+        raise OSError(error.errno, error.strerror, f"{address}:{port}") from error
     return listening
