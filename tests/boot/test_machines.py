@@ -55,6 +55,15 @@ def launch(cloud: Cloud, ec2: EC2Client) -> Iterator[Launch]:
             cloud.await_state(cloud.development, instance_id, "terminated")
 
 
+@pytest.fixture(scope="module")
+def shared(cloud: Cloud) -> str:
+    """An instance that is up, for tests that only look."""
+    asked = {"UserData": user_data({"GREETING": "good day"})}
+    options = {"HttpTokens": "required"}
+    made = cloud.launch(cloud.development, MetadataOptions=options, **asked)
+    return booted(cloud, made["InstanceId"])
+
+
 def booted(cloud: Cloud, instance_id: str) -> str:
     """Wait until an instance's systemd is up."""
     cloud.await_state(cloud.development, instance_id, "running")
@@ -90,28 +99,33 @@ def test_a_launch_serves_within_seconds(cloud: Cloud, launch: Launch) -> None:
 
     assert time.monotonic() - start < 10  # measured on 2026-11-25: 1.9 on an idle host
     assert cloud.state(cloud.development, instance_id) == "running"
+    asked = cloud.development.ec2.describe_instance_status
+    until(
+        lambda: (
+            asked(InstanceIds=[instance_id])["InstanceStatuses"][0]["InstanceStatus"]["Status"]
+            == "ok"
+        )
+    )
 
 
 def test_user_data_is_applied_and_the_machine_is_called_as_on_ec2(
-    cloud: Cloud, launch: Launch
+    cloud: Cloud, shared: str
 ) -> None:
-    instance_id = booted(cloud, launch(UserData=user_data({"GREETING": "good day"})))
-    ip = address(cloud, instance_id)
-
-    environment = cloud.inside(instance_id, "cat", "/etc/ovenbird/environment")
-    name = cloud.inside(instance_id, "hostname").strip()
-    status = json.loads(cloud.inside(instance_id, "cat", "/run/cloud-init/status.json"))
+    ip = address(cloud, shared)
+    environment = cloud.inside(shared, "cat", "/etc/ovenbird/environment")
+    name = cloud.inside(shared, "hostname").strip()
+    status = json.loads(cloud.inside(shared, "cat", "/run/cloud-init/status.json"))
 
     assert environment == 'GREETING="good day"\n'
     assert name == "ip-" + ip.replace(".", "-")
     assert status["v1"]["datasource"] == "DataSourceEc2"
     stages = [stage for stage in status["v1"].values() if isinstance(stage, dict)]
     assert [stage["errors"] for stage in stages if stage["errors"]] == []
-    assert cloud.inside(instance_id, "systemctl", "is-system-running").strip() == "running"
+    assert cloud.inside(shared, "systemctl", "is-system-running").strip() == "running"
 
 
-def curl(cloud: Cloud, instance_id: str, *words: str) -> str:
-    """Ask the metadata service from inside; the image has no curl, but Python."""
+def ask_metadata(cloud: Cloud, instance_id: str, *words: str) -> str:
+    """Ask the metadata service from inside a machine: method, path, headers `name=value`."""
     method, path, *headers = words
     code = (
         "import http.client, sys\n"
@@ -122,32 +136,32 @@ def curl(cloud: Cloud, instance_id: str, *words: str) -> str:
     return cloud.inside(instance_id, "python3", "-c", code)
 
 
-def test_metadata_needs_a_token_where_it_is_required(cloud: Cloud, launch: Launch) -> None:
-    instance_id = booted(cloud, launch(MetadataOptions={"HttpTokens": "required"}))
+def test_metadata_needs_a_token_where_it_is_required(cloud: Cloud, shared: str) -> None:
     path = "/latest/meta-data/instance-id"
     ttl = "X-aws-ec2-metadata-token-ttl-seconds=60"
-    status, token = curl(cloud, instance_id, "PUT", "/latest/api/token", ttl).split()
+    status, token = ask_metadata(cloud, shared, "PUT", "/latest/api/token", ttl).split()
 
     assert status == "200"
-    assert curl(cloud, instance_id, "GET", path).startswith("401")
-    with_token = curl(cloud, instance_id, "GET", path, f"X-aws-ec2-metadata-token={token}")
-    assert with_token == f"200 {instance_id}"
-    assert curl(cloud, instance_id, "GET", path, "User-Agent=Cloud-Init/22.4.2").startswith("401")
+    assert ask_metadata(cloud, shared, "GET", path).startswith("401")
+    with_token = ask_metadata(cloud, shared, "GET", path, f"X-aws-ec2-metadata-token={token}")
+    assert with_token == f"200 {shared}"
+    assert ask_metadata(cloud, shared, "GET", path, "User-Agent=Cloud-Init/22.4.2").startswith(
+        "401"
+    )
 
 
-def test_accounts_do_not_see_each_other(cloud: Cloud, launch: Launch) -> None:
-    ours = booted(cloud, launch())
+def test_accounts_do_not_see_each_other(cloud: Cloud, shared: str) -> None:
     theirs = cloud.launch(cloud.production, MetadataOptions={"HttpTokens": "optional"})
     their_id, their_ip = theirs["InstanceId"], theirs["PrivateIpAddress"]
     cloud.await_state(cloud.production, their_id, "running")
     identity = "/latest/dynamic/instance-identity/document"
-    document = json.loads(curl(cloud, their_id, "GET", identity).removeprefix("200 "))
+    document = json.loads(ask_metadata(cloud, their_id, "GET", identity).removeprefix("200 "))
     pinged = cloud.get(DEVELOPMENT, f"http://{their_ip}:22/")
     cloud.production.ec2.terminate_instances(InstanceIds=[their_id])
     cloud.await_state(cloud.production, their_id, "terminated")
 
     assert (document["instanceId"], document["accountId"]) == (their_id, "222222222222")
-    assert their_ip == address(cloud, ours) or pinged[0] == 0
+    assert their_ip == address(cloud, shared) or pinged[0] == 0
 
 
 def test_the_console_is_the_machines_own_also_when_it_is_gone(
@@ -297,9 +311,8 @@ def test_ends_do_not_wait_behind_boots(cloud: Cloud, launch: Launch, ec2: EC2Cli
     cloud.await_state(cloud.development, waiting[-1], "terminated", within_s=3)
 
 
-def test_a_machine_takes_less_than_forty_megabytes(cloud: Cloud, launch: Launch) -> None:
-    instance_id = booted(cloud, launch())
-    groups = Path("/sys/fs/cgroup").glob(f"**/*{instance_id}/**/cgroup.procs")
+def test_a_machine_takes_less_than_forty_megabytes(shared: str) -> None:
+    groups = Path("/sys/fs/cgroup").glob(f"**/*{shared}/**/cgroup.procs")
     pids = {pid for path in groups for pid in path.read_text().split()}
     pss_kib = sum(pss(pid) for pid in pids)
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.ec2.models import ec2_backends
 
 from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.sandbox.instances import forget
 from ovenbird.sandbox.places import PRODUCTION
 
 if TYPE_CHECKING:
@@ -263,6 +265,22 @@ def test_states_change_and_repeated_calls_change_nothing(ec2: EC2Client, image_i
         seen.append(state())
 
     assert seen == ["running", "stopped", "running", "terminated"]
+
+
+def test_what_is_forgotten_is_not_found_and_leaves_no_empty_reservation(
+    endpoint: Endpoint, ec2: EC2Client, image_id: str
+) -> None:
+    first, second = launch(ec2, 2, ImageId=image_id)
+    with pytest.raises(ClientError, match="InvalidSubnetID"):
+        launch(ec2, ImageId=image_id, SubnetId="subnet-00000000000000000")
+    backend = ec2_backends[endpoint.development.account_id]["eu-west-1"]
+
+    forget(backend, {first["InstanceId"]})
+
+    assert [i["InstanceId"] for i in describe(ec2, second["InstanceId"])] == [second["InstanceId"]]
+    with pytest.raises(ClientError, match=r"InvalidInstanceID\.NotFound"):
+        describe(ec2, first["InstanceId"])
+    assert all(reservation.instances for reservation in backend.reservations.values())
 
 
 def test_a_template_that_does_not_exist_is_refused(ec2: EC2Client) -> None:

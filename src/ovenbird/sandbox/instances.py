@@ -10,12 +10,13 @@ calls change nothing. An interface that the launch made goes with its instance, 
 address is free again only then.
 
 moto 5.2.5 jumps to the last state in the call itself, keeps interface and address for ever,
-shows terminated instances for ever, answers GetConsoleOutput with a canned text, and forgets
-the other metadata options when one is modified.
+shows terminated instances for ever, answers GetConsoleOutput with a canned text, forgets the
+other metadata options when one is modified, and says at once that all status checks passed.
 
-While a machine room is open (:data:`REALITY`), calls here only write the state that was
-asked for and wake the room, which finishes with moto's own methods when the machine is
-there or gone. Without a room moto's state machine works as it is: enough for tests of the API.
+What is launched while a machine room is open (:data:`REALITY`) is a machine of that room:
+calls here only write the state that was asked for and wake the room, which finishes with
+moto's own methods when the machine is there or gone. All others are instances in moto's
+model alone, whose state machine works as it is: enough for tests of the API.
 
 Source: EC2 user guide, "Amazon EC2 instance state changes"; EC2 API reference,
 TerminateInstances, StopInstances, StartInstances, RebootInstances, GetConsoleOutput,
@@ -82,6 +83,9 @@ class Room(Protocol):
     def console(self, instance_id: str) -> bytes:
         """Return what a machine wrote on its console."""
 
+    def is_ready(self, instance_id: str) -> bool:
+        """Tell whether a machine has finished its boot."""
+
 
 class Reality:
     """Whether instances are machines: the room that is open, or None."""
@@ -109,6 +113,12 @@ def install() -> None:
         InstanceBackend, modify_instance_metadata_options.__name__, modify_instance_metadata_options
     )
     General.get_console_output = _console(General.get_console_output)
+    setattr(Instance, "instance_status", _checked(Instance.instance_status))  # noqa: B010 - a property
+
+
+def is_machine(instance: Instance, room: Room | None) -> bool:
+    """Tell whether an instance is a machine of a room."""
+    return room is not None and getattr(instance, "room", None) is room
 
 
 def finish(instance: Instance, state: str, reason: StateReason | None = None) -> None:
@@ -133,10 +143,9 @@ def finish(instance: Instance, state: str, reason: StateReason | None = None) ->
 
 def forget(backend: EC2Backend, instance_ids: set[str]) -> None:
     """Drop terminated instances, and reservations that are empty, from moto's model."""
-    for reservation in list(backend.reservations.values()):
+    for reservation in backend.reservations.values():
         reservation.instances = [i for i in reservation.instances if i.id not in instance_ids]
-        if not reservation.instances:
-            del backend.reservations[reservation.id]
+    launches.drop_empty(backend)
 
 
 def modify_instance_metadata_options(
@@ -174,6 +183,7 @@ def _pending(original: Any) -> Any:
             made = original(self, *words, **named)
             if REALITY.room and made.id not in known:  # known: the answer to a repeated call
                 for instance in made.instances:
+                    instance.room = REALITY.room
                     _set(instance, "pending")
                 REALITY.room.wake()
             return made
@@ -186,16 +196,17 @@ def _asked(original: Any, ask: Callable[[Instance], None]) -> Any:
 
     def change(self: EC2Backend, instance_ids: list[str]) -> Any:
         with CONTROL:
-            if REALITY.room is None:
-                return original(self, instance_ids)
             if not instance_ids:
                 raise InvalidParameterCombination("No instances specified")
             found = self.get_multi_instances_by_id(instance_ids)
-            before = [(instance, copy.copy(instance._state)) for instance in found]
-            for instance in found:
+            machines = [one for one in found if is_machine(one, REALITY.room)]
+            before = [(instance, copy.copy(instance._state)) for instance in machines]
+            for instance in machines:
                 ask(instance)
-            REALITY.room.wake()
-            return before
+            if machines and REALITY.room:
+                REALITY.room.wake()
+            others = [instance.id for instance in found if instance not in machines]
+            return [*before, *original(self, others)] if others else before
 
     return change
 
@@ -261,12 +272,29 @@ def _console(original: Any) -> Any:
     """Answer with the machine's own console."""
 
     def get_console_output(self: General) -> ActionResult:
-        if REALITY.room is None:
+        instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
+        room = REALITY.room
+        if room is None or not is_machine(instance, room):
             canned: ActionResult = original(self)
             return canned
-        instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
-        text = REALITY.room.console(instance.id)[-CONSOLE_BYTES:]
+        text = room.console(instance.id)[-CONSOLE_BYTES:]
         output = base64.b64encode(text).decode()
         return ActionResult({"InstanceId": instance.id, "Timestamp": utcnow(), "Output": output})
 
     return get_console_output
+
+
+def _checked(original: Any) -> property:
+    """Let a machine's reachability be unknown until it has booted."""
+
+    def instance_status(self: Instance) -> dict[str, Any]:
+        room = REALITY.room
+        if self.state != "running" or room is None or not is_machine(self, room):
+            passed: dict[str, Any] = original.fget(self)
+            return passed
+        if room.is_ready(self.id):
+            return {"Details": [{"Name": "reachability", "Status": "passed"}], "Status": "ok"}
+        details = [{"Name": "reachability", "Status": "initializing"}]
+        return {"Details": details, "Status": "initializing"}
+
+    return property(instance_status)

@@ -73,6 +73,13 @@ def block_devices(ami: Ami, *overrides: Iterable[Mapping[str, Any]]) -> dict[str
     return found
 
 
+def drop_empty(backend: EC2Backend) -> None:
+    """Drop reservations without instances: of launches that failed, or were purged."""
+    for reservation in list(backend.reservations.values()):
+        if not reservation.instances:
+            del backend.reservations[reservation.id]
+
+
 def root_snapshot(instance: Instance) -> str:
     """Return the snapshot that an instance boots from, as it was when it was launched."""
     return str(instance.root_snapshot_id)  # type: ignore[attr-defined]
@@ -99,7 +106,10 @@ def _as_ec2(original: Any) -> Any:
             )
             words = _completed(self, ami, template, named, has_groups=bool(groups))
             words["block_device_mappings"] = _sized(self, devices)
-            made: Reservation = original(self, ami.id, count, user_data, groups, **words)
+            try:
+                made: Reservation = original(self, ami.id, count, user_data, groups, **words)
+            finally:
+                drop_empty(self)
             made.asked = asked  # type: ignore[attr-defined]
             for instance in made.instances:
                 _complete(instance, ami, devices, words["nics"])

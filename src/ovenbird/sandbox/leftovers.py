@@ -25,6 +25,7 @@ from ovenbird.system.commands import run
 
 PROC, CGROUPS, LOOPS = Path("/proc"), Path("/sys/fs/cgroup"), Path("/sys/block")
 RUN_NETNS = Path("/run/netns")
+NSPAWN = Path("/run/systemd/nspawn/propagate")
 PROGRAMS = frozenset({"haproxy", "systemd-nspawn"})  # what the sandbox starts in its home
 TIMEOUT_S = 30.0
 ENDS_WITHIN = timedelta(seconds=10)
@@ -43,6 +44,7 @@ def sweep(places: Places) -> tuple[str, ...]:
         *delete_namespaces(places),
         *delete_links(places),
         *remove_cgroups(places),
+        *remove_notes(places),
     )
 
 
@@ -128,6 +130,15 @@ def remove_cgroups(places: Places) -> tuple[str, ...]:
             continue
         removed.append(f"control group {group}")
     return tuple(removed)
+
+
+def remove_notes(places: Places) -> tuple[str, ...]:
+    """Remove what systemd-nspawn has noted of this sandbox's machines, when it was killed."""
+    names = [path.name for path in places.machines.glob("i-*")]
+    found = [NSPAWN / name for name in names if (NSPAWN / name).is_dir()]
+    for path in found:
+        path.rmdir()
+    return tuple(f"directory {path}" for path in found)
 
 
 def _namespaces(places: Places) -> list[str]:

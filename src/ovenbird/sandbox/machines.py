@@ -166,7 +166,9 @@ class MachineRoom:
 
     def _instances(self) -> Iterator[Instance]:
         for account_id in self._accounts:
-            yield from self._backend(account_id).all_instances()
+            for instance in self._backend(account_id).all_instances():
+                if instances.is_machine(instance, self):
+                    yield instance
 
     @staticmethod
     def _backend(account_id: str) -> EC2Backend:
