@@ -6,12 +6,12 @@ export PYTHON
 unexport OVENBIRD_SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint types unit sandbox boot docs clean
+.PHONY: help demo test setup fmt lint types unit sandbox boot chaos acceptance docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-demo: ## the main job as far as it goes today: git to images shared with production
+demo: ## the main job under load: git to production traffic and back, in the sandbox
 	@MAKE_GOAL=demo tools/setup sandbox
 	@$(BIN)/python -m demo $(ARGS)
 
@@ -42,6 +42,12 @@ sandbox: ## the sandbox's API against boto3; nothing is booted
 
 boot: ## real machines, real bakes; needs root
 	@$(BIN)/pytest -q -m boot
+
+chaos: ## kill -9 after each step in turn; needs root for the real one
+	@$(BIN)/pytest -q -m chaos
+
+acceptance: ## the demo's story and bad input through the command line; needs root
+	@$(BIN)/pytest -q -m "acceptance and not chaos"
 
 docs: ## the reference pages that are written from the code
 	@tools/reference
