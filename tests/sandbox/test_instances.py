@@ -104,6 +104,16 @@ def test_a_subnet_that_machines_cannot_be_in_is_refused(ec2: EC2Client, image_id
         launch(ec2, ImageId=image_id, SubnetId=subnet_id)
 
 
+def test_an_address_that_is_named_must_be_free(ec2: EC2Client, image_id: str) -> None:
+    (instance,) = launch(ec2, ImageId=image_id)
+    subnet_id = instance["SubnetId"]
+    taken, elsewhere = instance["PrivateIpAddress"], "172.31.255.9"
+
+    for address, code in ((taken, r"InvalidIPAddress\.InUse"), (elsewhere, "ParameterValue")):
+        with pytest.raises(ClientError, match=code):
+            launch(ec2, ImageId=image_id, SubnetId=subnet_id, PrivateIpAddress=address)
+
+
 def test_an_interface_of_its_own_has_a_free_address_and_outlives_the_instance(
     ec2: EC2Client, image_id: str
 ) -> None:

@@ -38,6 +38,7 @@ from ovenbird.sandbox import images
 from ovenbird.sandbox.loops import CONTROL
 
 MACHINES_VPC = ipaddress.IPv4Network("172.31.0.0/16")
+RESERVED = 4  # the first addresses of a subnet are AWS's own
 NO_TOKEN = (None, "ABCDE")  # the second is moto's word for none
 FROM_TEMPLATE = {
     "nics": "NetworkInterfaces",
@@ -187,12 +188,26 @@ def _placed(backend: EC2Backend, words: Words) -> Subnet:
         return _reachable(backend.get_network_interface(eni_id).subnet)
     subnet_id = words.get("subnet_id") or first.get("SubnetId")
     subnet = backend.get_subnet(subnet_id) if subnet_id else _default_subnet(backend, words)
+    _refuse_taken(subnet, words.get("private_ip") or first.get("PrivateIpAddress"))
     if first:
         first["SubnetId"] = subnet.id
         words["subnet_id"] = None
     else:
         words["subnet_id"] = subnet.id
     return _reachable(subnet)
+
+
+def _refuse_taken(subnet: Subnet, address: str | None) -> None:
+    """Refuse an address that the call names and cannot have; moto raises bare exceptions."""
+    if address is None:
+        return
+    network, wanted = ipaddress.IPv4Network(subnet.cidr_block), ipaddress.IPv4Address(address)
+    if wanted not in network or int(wanted) - int(network.network_address) < RESERVED:
+        raise EC2ClientError(
+            "InvalidParameterValue", f"Address {address} is not one of subnet {subnet.id}."
+        )
+    if address in subnet._subnet_ips:
+        raise EC2ClientError("InvalidIPAddress.InUse", f"Address {address} is in use.")
 
 
 def _default_subnet(backend: EC2Backend, words: Words) -> Subnet:
