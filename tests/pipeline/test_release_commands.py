@@ -112,6 +112,21 @@ def test_an_abort_from_another_process_takes_the_canary_back(line: Line, wait: W
     assert weights(line, "prod") == {"hello-prod-v001": 100}
 
 
+def test_an_abort_does_not_wait_for_instances_that_never_get_healthy(
+    line: Line, wait: Wait
+) -> None:
+    with line.world.state() as state:
+        state.sick = True
+    first = begun(line.world, "release", "start", "--app", str(line.app), "--ref", "v1.0.0")
+    wait(lambda: bool(line.world.look().groups))
+
+    here(line.world, "release", "abort")
+    first.communicate(timeout=30)
+
+    assert first.returncode == 130
+    assert line.world.look().groups == {}
+
+
 def test_a_release_waits_in_no_process_and_goes_on_where_it_is_approved(asking: Line) -> None:
     release_id = asking.request("v1.0.0").release_id
 

@@ -57,6 +57,7 @@ class State:
         silent: Whether no requests come.
         breaks_on: What fails when it would be logged.
         throttled: How often the next bake is throttled.
+        sick: Whether no new instance gets healthy.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -66,6 +67,7 @@ class State:
     silent: bool = False
     breaks_on: str = ""
     throttled: int = 0
+    sick: bool = False
 
 
 class World:
@@ -236,7 +238,8 @@ class Groups:
                 return
             state.groups[str(wanted.name)] = ServerGroup(
                 name=wanted.name, image_id=wanted.image_id, version=wanted.version,
-                capacity=wanted.capacity, instances=_instances(wanted.capacity), weight=0,
+                capacity=wanted.capacity, weight=0,
+                instances=() if state.sick else _instances(wanted.capacity),
                 target_group=f"arn:{wanted.name}", created_at=AT, release_id=wanted.release_id,
             )  # fmt: skip
         self._world.note(f"create {wanted.name}")

@@ -9,13 +9,14 @@ Source: STS API reference, AssumeRole; botocore, RefreshableCredentials.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import DeferredRefreshableCredentials
+from botocore.loaders import Loader, create_loader
 
 from ovenbird.aws.errors import cloud_errors
 
@@ -104,6 +105,7 @@ class Account:
             if not self.access.role_arn:
                 return base
             core = botocore.session.get_session()
+            core.register_component("data_loader", _loader())
             core._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]  # noqa: SLF001 - botocore has no public door for it
                 refresh_using=lambda: _assume(base, self.access), method="assume-role"
             )
@@ -115,8 +117,15 @@ def open_account(access: AccountAccess) -> Account:
     return Account(access)
 
 
+@cache
+def _loader() -> Loader:
+    """Return what reads the API descriptions, shared: each is read once, not for each account."""
+    return create_loader()
+
+
 def _base_session(access: AccountAccess) -> boto3.Session:
     core = botocore.session.Session(profile=access.profile or None)
+    core.register_component("data_loader", _loader())
     if access.credentials_file:
         core.set_config_variable("credentials_file", access.credentials_file)
     return boto3.Session(botocore_session=core, region_name=access.region)

@@ -98,7 +98,7 @@ def _lines(view: clusters.View, url: str) -> Iterator[str]:
         version = f" of {change.version}" if change.version else ""
         yield (
             f"  {output.at(change.started_at)}  {change.kind}{version} by {change.actor}:"
-            f" {output.spoken(change.phase)}"
+            f" {change.state}"
         )
 
 

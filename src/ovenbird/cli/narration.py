@@ -28,10 +28,7 @@ DOING = {
     "bake": "Baking",
     "share": "Sharing",
 }
-STAYS = {
-    "plan", "warning", "waiting", "approved", "retreat", "promoted", "rolled_back", "rejected",
-    "aborted",
-}  # fmt: skip
+STAYS = {"plan", "warning", "waiting", "approved", "retreat"}
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 
@@ -75,10 +72,10 @@ class Story:
         if word == "said" and environment:
             # What the canary's last look found says more than that it was judged.
             return f"{head}{self._last[key] if stage == 'judged' else event.text}"
-        ends = word == "failed" and stage == "finish"
-        return (
-            _indented(f"{head}{MARKED.get(word, '')}", event.text) if word in STAYS or ends else ""
-        )
+        if stage == "finish" and word not in {"started", "finished"}:
+            # Why was told by the retreat, and the command's error says it again.
+            return f"{head}{event.text if self._several else event.text.partition(': ')[0]}"
+        return _indented(f"{head}{MARKED.get(word, '')}", event.text) if word in STAYS else ""
 
     def _stage(self, event: Event, stage: str, word: str, key: tuple[str, str]) -> str:
         if word != "finished":

@@ -148,7 +148,7 @@ def _lines(report: Report, waits_for: str) -> Iterator[str]:
 def _rollout_lines(rollout: Rollout) -> Iterator[str]:
     title = f"Rollout on {rollout.cluster} in {rollout.environment}"
     took = output.lasted(rollout.started_at, rollout.ended_at)
-    yield f"{title}: {output.spoken(rollout.phase)}, took {took}"
+    yield f"{title}: {rollout.state}, took {took}"
     yield from (f"  {done.seconds:7.1f} s  {done.text}" for done in rollout.actions)
     for verdict in rollout.verdicts:
         yield (

@@ -159,6 +159,13 @@ class Rollout:
     actions: tuple[ActionDone, ...] = ()
     verdicts: tuple[VerdictGiven, ...] = ()
 
+    @property
+    def state(self) -> str:
+        """Where it stands, in words: only images are promoted, other changes are done."""
+        if self.phase is Phase.PROMOTED and self.kind != "rollout":
+            return "done"
+        return self.phase.replace("_", " ")
+
 
 def stage_times(events: Iterable[Event], rollouts: Iterable[Rollout]) -> tuple[StageTime, ...]:
     """Return how long each stage took, in order; what is not finished is not there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ovenbird.domain import rollouts
@@ -18,6 +19,20 @@ from ovenbird.stages import judge
 from ovenbird.stages.deploy import carry_out, check
 
 RETREAT_FROM = 1000  # numbers of a retreat's actions, behind those of the plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Impatient:
+    """A clock with which no wait outlasts a person's word to end it."""
+
+    step: Step
+
+    def now(self) -> datetime:
+        return self.step.ports.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.step.refuse_aborted()
+        self.step.ports.clock.sleep(seconds)
 
 
 def cluster_lock(environment: str, cluster: object) -> str:
@@ -97,7 +112,7 @@ def perform(step: Step, where: tuple[str, ClusterName, str], number: int, action
     environment, cluster, rollout_id = where
     groups, begun = step.ports.environments[environment].groups, time.monotonic()
     check(action, groups.get_cluster(cluster, environment))
-    carry_out(action, groups=groups, clock=step.ports.clock, progress=step.say)
+    carry_out(action, groups=groups, clock=_Impatient(step), progress=step.say)
     seconds = round(time.monotonic() - begun, 3)
     step.ports.store.put_action(rollout_id, number, text=describe(action), seconds=seconds)
 
@@ -196,10 +211,11 @@ def finish(step: Step, rollout_id: str, ending: Ending) -> None:
         hint=ending.hint,
         ended_at=step.ports.clock.now(),
     )
+    state = replace(found, phase=ending.phase).state
     # The next change of this cluster may begin, also while the release goes on elsewhere.
     lock = cluster_lock(found.environment, found.cluster)
     store.unlock(lock, owner=found.release_id or rollout_id)
-    text = f"{found.kind.capitalize()} of `{found.cluster}` {ending.phase.replace('_', ' ')}"
+    text = f"{found.kind.capitalize()} of `{found.cluster}` {state}"
     step.note(ending.phase.value, f"{text}: {ending.error}" if ending.error else text)
 
 

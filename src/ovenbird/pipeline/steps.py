@@ -38,15 +38,26 @@ class Step:
     Args:
         name: As recorded, ``bake`` or ``prod/judge``.
         subject: The release or change that the step is part of.
+        stoppable: Whether a person's word to end the release ends it, too.
     """
 
     name: str
     subject: str
     ports: Ports
+    stoppable: bool = True
 
     def say(self, text: str) -> None:
         """Tell a person who waits."""
         self.note("said", text)
+
+    def refuse_aborted(self) -> None:
+        """Raise if a person asked to end what this step is part of, and it may be ended.
+
+        Raises:
+            Aborted: Somebody did.
+        """
+        if self.stoppable and (actor := self.ports.store.said(self.subject, ABORT)):
+            raise Aborted(f"Aborted by {actor}", actor=actor)
 
     def note(self, word: str, text: str, facts: Mapping[str, str | int | float] = {}) -> None:
         """Append an event.
@@ -106,18 +117,16 @@ def _run(name: str, subject: str, work: Callable[[Step], Result], *, stoppable: 
                 "should_retry": is_retryable,
             },
             _perform,
-            Step(name=name, subject=subject, ports=runtime.current().ports),
+            Step(name=name, subject=subject, ports=runtime.current().ports, stoppable=stoppable),
             work,
-            stoppable,
         )
     except dbos_error.DBOSMaxStepRetriesExceeded as error:
         raise error.errors[-1] from error
 
 
-def _perform(step: Step, work: Callable[[Step], Result], stoppable: bool) -> Result:  # noqa: FBT001 - run_step passes positions
+def _perform(step: Step, work: Callable[[Step], Result]) -> Result:
     die("BEFORE", step.name)
-    if stoppable:
-        _refuse_aborted(step)
+    step.refuse_aborted()
     step.note("started", "")
     begun = time.monotonic()
     try:
@@ -131,12 +140,6 @@ def _perform(step: Step, work: Callable[[Step], Result], stoppable: bool) -> Res
     die("AFTER", step.name)
     step.note("finished", "", {"seconds": round(time.monotonic() - begun, 3)})
     return result
-
-
-def _refuse_aborted(step: Step) -> None:
-    """Raise if a person asked to end what this step is part of."""
-    if actor := step.ports.store.said(step.subject, ABORT):
-        raise Aborted(f"Aborted by {actor}", actor=actor)
 
 
 def _fault(error: Exception) -> OvenbirdError:

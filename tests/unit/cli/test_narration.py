@@ -45,10 +45,11 @@ def test_of_a_canary_step_the_last_look_stays() -> None:
     ) == ["prod: 10 %: pass after 2 s"]
 
 
-def test_an_error_is_told_once_by_the_ending() -> None:
-    assert told(event("bake.failed", "broke"), event("finish.failed", "Release failed: broke")) == [
-        "Release failed: broke"
-    ]
+def test_of_an_error_the_ending_is_told_and_the_rest_is_left_to_the_command() -> None:
+    events = (event("bake.failed", "broke"), event("finish.failed", "Release failed: broke"))
+
+    assert told(*events) == ["Release failed"]
+    assert told(*events, several=True) == ["hello-1  Release failed: broke"]
 
 
 def test_several_releases_are_told_apart() -> None:
