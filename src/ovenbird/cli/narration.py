@@ -28,7 +28,7 @@ DOING = {
     "bake": "Baking",
     "share": "Sharing",
 }
-STAYS = {"plan", "warning", "waiting", "approved", "retreat"}
+STAYS = {"plan", "warning", "approved", "retreat"}
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 

@@ -88,7 +88,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         found.add_column(word, no_wrap=True, header_style="bold")
     for row in rows:
         found.add_row(*(Text(str(cell), style=STYLES.get(str(cell), "")) for cell in row))
-    console.print(found)
+    with console.capture() as drawn:
+        console.print(found)
+    for one in drawn.get().splitlines():
+        click.echo(one.rstrip())
 
 
 def words(text: str) -> None:

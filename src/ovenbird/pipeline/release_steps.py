@@ -10,7 +10,14 @@ from ovenbird.config.manifest import load_manifest
 from ovenbird.domain.apps import AppSpec, Canary
 from ovenbird.domain.catalog import CatalogEntry, RepositoryState
 from ovenbird.domain.errors import Aborted, InvalidRequest, NotFound, OvenbirdError
-from ovenbird.domain.images import Baked, BakeRequest, Image, PackagePin
+from ovenbird.domain.images import (
+    BLOCKS_UPLOADED_TAG,
+    RELEASE_TAG,
+    Baked,
+    BakeRequest,
+    Image,
+    PackagePin,
+)
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
 from ovenbird.domain.sources import Source
@@ -125,10 +132,18 @@ def bake(
     ports.store.change_release(
         request.release_id,
         image_id=baked.image.image_id,
-        blocks_uploaded=baked.blocks_uploaded,
+        blocks_uploaded=_uploaded(baked, request),
         blocks_total=baked.blocks_total,
     )
     return baked
+
+
+def _uploaded(baked: Baked, request: ReleaseRequest) -> int:
+    """Return how many blocks this release uploaded, also when it died right after its bake."""
+    tags = baked.image.tags
+    if baked.reused and tags.get(RELEASE_TAG) == request.release_id:
+        return int(tags.get(BLOCKS_UPLOADED_TAG, 0))
+    return baked.blocks_uploaded
 
 
 def share(step: Step, app: AppSpec, image: Image) -> None:

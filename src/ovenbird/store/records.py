@@ -108,9 +108,11 @@ class Store:
     # What releases make
 
     def put_catalog_entry(self, entry: CatalogEntry) -> None:
-        """Write a package with its provenance."""
+        """Write a package with its provenance; who publishes it again changes nothing."""
         row = {**asdict(entry.package), **asdict(entry.source), **_row(entry, t.PACKAGES)}
-        self._put(t.PACKAGES, {name: row[name] for name in t.PACKAGES.c.keys()})  # noqa: SIM118
+        row = {name: row[name] for name in t.PACKAGES.c.keys()}  # noqa: SIM118
+        with self._engine.begin() as connection:
+            connection.execute(insert(t.PACKAGES).values(row).on_conflict_do_nothing())
 
     def list_catalog(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
         """Return the catalog, newest first.
