@@ -6,6 +6,7 @@ import http.client
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -361,3 +362,20 @@ def haproxies(account: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_a_connection_that_has_not_asked_yet_is_answered_after_a_change(world: World) -> None:
+    web = world.web()
+    group = world.group(web)
+    world.send_to({group: 1})
+    world.await_states(group, "healthy")
+    clients = [socket.create_connection((world.host, PORT)) for _ in range(5)]
+    threading.Event().wait(0.2)
+
+    world.rule(1, "/other/*", {group: 1})
+    threading.Event().wait(1.5)  # another process has taken over
+
+    for client in clients:
+        with client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"

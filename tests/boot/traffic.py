@@ -150,7 +150,6 @@ class World:
             within_s=within_s,
             saying=lambda: str(self.health(arn)),
         )
-        threading.Event().wait(0.3)  # until HAProxy follows
 
     def rules_with(self, kind: str) -> list[str]:
         """Return the ARNs of the listener's rules that have an action of a kind."""

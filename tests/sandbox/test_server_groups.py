@@ -34,6 +34,7 @@ from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import AwaitHealthy, CreateServerGroup, Weight
 from ovenbird.domain.rollouts import ENVIRONMENT_TAG
 from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.sandbox.targets import HEALTH
 from ovenbird.stages.deploy import carry_out
 from tests.sandbox.fleet import default_subnets, model, register_image, set_health, turn
 
@@ -421,6 +422,29 @@ def test_destroying_removes_all_that_belongs_to_it(place: Place, here: Deploymen
     assert left["MetricAlarms"] == []
     found = place.account.ec2.describe_instances(InstanceIds=ids)["Reservations"]
     assert {i["State"]["Name"] for r in found for i in r["Instances"]} == {"terminated"}
+
+
+def test_a_group_is_drained_while_the_rule_still_has_it(here: Deployment) -> None:
+    first, name = here.create(), here.create(2)
+    here.place.heal(name)
+    here.groups.set_weights([Weight(name=first, percent=100)])
+    arn = here.groups._traffic.find_target_group(name) or ""
+    drained: list[bool] = []
+    turned = TurningClock.sleep
+
+    class Watching(TurningClock):
+        def sleep(self, seconds: float) -> None:
+            turned(self, seconds)
+            rule = here.groups._traffic.find_rule(here.cluster)
+            if HEALTH.draining(arn):
+                drained.append(rule is not None and arn in rule.weights)
+
+    here.groups._groups._clock = Watching()
+    here.groups.destroy(name)
+    here.groups._groups._clock = TurningClock()
+
+    assert drained != []
+    assert all(drained)
 
 
 def test_destroying_goes_on_where_an_earlier_run_has_deleted_the_group(

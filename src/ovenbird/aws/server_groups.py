@@ -1,7 +1,7 @@
 """Server groups: Auto Scaling groups with what belongs to them, and clusters read back.
 
 made      target group ─▶ in the rule at 0 ─▶ launch template ─▶ Auto Scaling group ─▶ alarms
-destroyed out of the rule ─▶ drained ─▶ Auto Scaling group ─▶ launch template ─▶ the rest
+destroyed drained, still in the rule at 0 ─▶ Auto Scaling group ─▶ out of the rule ─▶ the rest
 
 AWS is the truth: nothing is remembered here. Everything carries the server group's tags.
 """
@@ -201,10 +201,12 @@ class ServerGroups:
             Unhealthy: Its instances did not go away in time; the next call goes on.
         """
         arn = self._traffic.find_target_group(name)
-        if arn is not None:
-            self._traffic.leave_rule(name.cluster, arn)
+        # Emptied while it is in the rule: targets of a group that no rule uses are `unused`
+        # and leave at once, and the requests that they still work on would be lost.
         if self._groups.find(name) is not None:
             self._groups.empty_and_delete(name)
+        if arn is not None:
+            self._traffic.leave_rule(name.cluster, arn)
         # Alarms before the target group that they look at, templates after their group.
         self._alarms.delete(name)
         self._templates.delete(name)

@@ -86,6 +86,12 @@ class Plane:
         """Look at the model now."""
         self._loops[0].wake()
 
+    def carries(self, key: Key) -> bool:
+        """Tell whether requests can be sent to a target now."""
+        arn, target, port = key
+        server = (balancer_rules.group_name(arn), balancer_rules.target_name(target, port))
+        return self._current is not None and self._current.knows(*server)
+
     def stop(self) -> None:
         """End all processes, close the sockets, publish what is left."""
         self._checker.stop()
@@ -246,6 +252,12 @@ def wake(account_id: str) -> None:
     """Let an account's load balancers follow a change at once, if they run."""
     if plane := _planes.get(account_id):
         plane.wake()
+
+
+def carries(account_id: str, key: Key) -> bool:
+    """Tell whether requests can be sent to a target; always, if no load balancers run."""
+    plane = _planes.get(account_id)
+    return plane is None or plane.carries(key)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from moto.elbv2.models import (
 )
 
 from ovenbird.sandbox import balancer_rules, data_plane
-from ovenbird.sandbox.targets import DRAINING, HEALTH, NOT_REGISTERED, REGISTERING, Key
+from ovenbird.sandbox.targets import CHECKING, DRAINING, HEALTH, NOT_REGISTERED, REGISTERING, Key
 
 DELAY = "deregistration_delay.timeout_seconds"
 SHORTEST_S = 1.0  # the balancer needs a moment to stop sending, also when the delay is 0
@@ -88,6 +88,8 @@ def health_for(
     if _place(key) in self.targets:
         used = self.arn in balancer_rules.in_use(_backend(self))
         found = balancer_rules.health_of(self, key, used=used)
+        if found.state == "healthy" and not data_plane.carries(self.account_id, key):
+            found = CHECKING  # whoever reads "healthy" may move the traffic at once
     else:
         found = DRAINING if key in HEALTH.draining(self.arn) else NOT_REGISTERED
     port = self.health_check_port
