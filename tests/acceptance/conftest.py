@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Kept:
         return json.loads(self.run(*words, "--json").stdout)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     home = tmp_path_factory.mktemp("acceptance")
     environment = {**os.environ, "OVENBIRD_HOME": str(home)}
@@ -80,6 +81,20 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         )
     finally:
         subprocess.run(down, env=environment, timeout=60, check=True)  # noqa: S603
+
+
+@pytest.fixture
+def load(kept: Kept) -> Iterator[None]:
+    """Send 100 requests a second to production, for six minutes at most."""
+    url = kept.ask("sandbox", "status")["urls"]["prod"]
+    argv = [sys.executable, "-m", "demo.load", "--url", url, "--rate", "100", "--seconds", "360"]
+    argv += ["--header", "X-Hello-Version", "--start", str(time.time())]
+    out = kept.home / "load.json"
+    with subprocess.Popen([*argv, "--out", str(out)], cwd=ROOT) as process:  # noqa: S603
+        yield
+        process.terminate()
+    lost = [row for row in json.loads(out.read_text())["answers"] if row[2] == "lost"]
+    assert lost == []
 
 
 Branch = Callable[[str, dict[str, tuple[str, str]]], str]

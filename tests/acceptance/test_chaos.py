@@ -14,6 +14,7 @@ from tests.pipeline.test_step_names import CANARY
 pytestmark = [pytest.mark.acceptance, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
+@pytest.mark.usefixtures("load")
 def test_a_release_killed_after_each_step_in_turn_is_completed_once(
     kept: Kept, branch: Branch
 ) -> None:
