@@ -25,7 +25,9 @@ from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.release_steps import base_image, check_feasible
 from ovenbird.store.records import Store
 from ovenbird.system import git
+from ovenbird.system.caches import refuse_full_disk
 
+NEEDED_MIB = 512  # a copy of the base disk, changed blocks, packages and records
 TO_BE_BAKED = ImageId("image to be baked")
 
 
@@ -77,7 +79,9 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
         NotFound: The sandbox, the commit, its manifest, an environment or the base image is not
             there.
         InvalidRequest: The manifest is wrong.
+        OvenbirdError: There is no room for a release on the disk.
     """
+    refuse_full_disk(installation.state, free_mib=NEEDED_MIB)
     ports = installation.ports
     url, directory = _located(app)
     mirror = ports.mirror(url)

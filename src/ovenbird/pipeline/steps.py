@@ -23,6 +23,7 @@ from ovenbird.domain.errors import Aborted, OvenbirdError, is_retryable
 from ovenbird.domain.events import Event
 from ovenbird.pipeline import runtime
 from ovenbird.pipeline.ports import Ports
+from ovenbird.system.caches import full_disk_errors
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -130,7 +131,8 @@ def _perform(step: Step, work: Callable[[Step], Result]) -> Result:
     step.note("started", "")
     begun = time.monotonic()
     try:
-        result = work(step)
+        with full_disk_errors(step.ports.directory):
+            result = work(step)
     except OvenbirdError as error:
         step.note("failed", str(error), {"hint": error.hint})
         raise

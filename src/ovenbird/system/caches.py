@@ -14,6 +14,7 @@ from ovenbird.system.locks import file_lock
 
 IDLE = timedelta(hours=6)  # longer than any bake takes: what is in use is never idle
 _FULL = "No space left on device"
+_SAID = ": no space left"
 
 
 def forget_idle(entries: Sequence[Path], *, keep: int, now: datetime) -> None:
@@ -59,6 +60,26 @@ def full_disk_errors(where: Path, *, hint: str = "") -> Iterator[None]:
             raise
         raise OvenbirdError(f"The disk with `{where}` is full", hint=hint) from error
     except CommandFailed as error:
-        if _FULL not in f"{error} {error.facts.get('stderr')}":
+        said = _FULL in f"{error} {error.facts.get('stderr')}"
+        if not said or str(error).endswith(_SAID):  # by a block inside of this one
             raise
-        raise CommandFailed(f"{error}: no space left", hint=hint, **error.facts) from error
+        raise CommandFailed(f"{error}{_SAID}", hint=hint, **error.facts) from error
+
+
+def refuse_full_disk(where: Path, *, free_mib: int) -> None:
+    """Look before a long work whether there is room for it.
+
+    Args:
+        where: A directory that is there or will be.
+        free_mib: MiB that the work takes.
+
+    Raises:
+        OvenbirdError: Less is free.
+    """
+    there = next(path for path in (where, *where.parents) if path.exists())
+    free = shutil.disk_usage(there).free >> 20
+    if free < free_mib:
+        raise OvenbirdError(
+            f"The disk with `{where}` is nearly full: {free} MiB are free, {free_mib} are needed",
+            hint=f"Free space below `{there}`",
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import CommandFailed, OvenbirdError
-from ovenbird.system.caches import forget_idle, full_disk_errors
+from ovenbird.system.caches import forget_idle, full_disk_errors, refuse_full_disk
 from ovenbird.system.locks import file_lock
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -74,3 +74,23 @@ def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
         raise PermissionError(errno.EACCES, "no")
     with pytest.raises(CommandFailed, match=r"^no$"), full_disk_errors(tmp_path):
         raise CommandFailed("no", stderr="other")
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    refuse_full_disk(tmp_path / "to" / "come", free_mib=1)
+
+    with pytest.raises(OvenbirdError, match="MiB are free, 1000000000 are needed") as caught:
+        refuse_full_disk(tmp_path / "to" / "come", free_mib=1_000_000_000)
+    assert f"`{tmp_path}`" in caught.value.hint
+
+
+def test_a_full_disk_is_said_once(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CommandFailed) as caught,
+        full_disk_errors(tmp_path / "outer"),
+        full_disk_errors(tmp_path / "inner"),
+    ):
+        raise CommandFailed("`cp` failed", stderr="No space left on device")
+
+    assert str(caught.value) == "`cp` failed: no space left"
+    assert "inner" in caught.value.hint
