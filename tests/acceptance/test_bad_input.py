@@ -112,6 +112,22 @@ def test_without_a_sandbox_the_hint_says_how_to_start_it(kept: Kept) -> None:
     assert "ovenbird sandbox up" in silent.stderr
 
 
+def test_a_disk_without_room_is_refused_before_anything_is_done(kept: Kept) -> None:
+    full, settings = kept.home / "full", kept.home / "full.yaml"
+    full.mkdir()
+    text = (kept.home / "sandbox/settings.yaml").read_text()
+    settings.write_text(text.replace(str(kept.home / "state"), str(full / "state")))
+    subprocess.run(  # noqa: S603
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(full)], check=True
+    )
+    try:
+        said = release(kept, "v1.1.0", 1, "--settings", str(settings))
+    finally:
+        subprocess.run(["/bin/umount", str(full)], check=True)  # noqa: S603
+
+    assert f"The disk with `{full / 'state'}` is nearly full" in said
+
+
 def test_the_module_is_the_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ovenbird", "--version"], capture_output=True, text=True, check=True

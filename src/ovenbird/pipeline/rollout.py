@@ -1,7 +1,10 @@
 """The rollout workflow: one image onto one cluster, or back again.
 
-plan ─▶ action ─▶ action ─▶ judge (look, look, ...) ─▶ ... ─▶ finish
-            └── an error, a verdict, an abort ─▶ retreat: plan ─▶ actions ─▶ finish
+plan ─▶ action ─▶ action ─▶ judge (look, look, ...) ─▶ ... ─▶ tidy ─▶ finish
+            └── an error, a verdict, an alarm, an abort ─▶ retreat: plan ─▶ actions ─▶ finish
+
+When the new server group has the traffic and the old one rests, the rollout is promoted:
+what cannot be tidied after that is told and left for the next time, never retreated from.
 """
 
 from __future__ import annotations
@@ -30,25 +33,41 @@ def rollout(request: RolloutRequest, app: AppSpec) -> Ending:
     """
     where = request.environment
     plan, period_s = recorded(f"{where}/plan", request.release_id, work.plan, request, app)
+    promoted = work.promotes_at(plan)
     try:
-        _carry_out(request, plan, period_s)
-        ending = Ending(phase=Phase.PROMOTED)
+        _carry_out(request, plan.actions[:promoted], period_s)
     except OvenbirdError as error:
         ending = _retreat(request, plan, error)
+    else:
+        _tidy(request, plan.actions[promoted:], promoted)
+        ending = Ending(phase=Phase.PROMOTED)
     name = f"{where}/finish"
     args = (request.rollout_id, ending)
     recorded_always(name, request.release_id, work.finish, *args)
     return ending
 
 
-def _carry_out(request: RolloutRequest, plan: Plan, period_s: float) -> None:
-    for number, action in enumerate(plan.actions):
+def _carry_out(request: RolloutRequest, actions: tuple[Action, ...], period_s: float) -> None:
+    alarms: tuple[str, ...] = ()
+    for number, action in enumerate(actions):
         if isinstance(action, Judge):
             _judge(request, number, action, period_s)
+            alarms = action.alarms  # from now on the canary has traffic, and alarms mean it
         else:
             name = f"{request.environment}/{step_name(action)}"
             where = (request.environment, request.cluster, request.rollout_id)
-            recorded(name, request.release_id, work.perform, where, number, action)
+            recorded(name, request.release_id, work.perform, where, number, action, alarms)
+
+
+def _tidy(request: RolloutRequest, actions: tuple[Action, ...], begin: int) -> None:
+    where, release_id = request.environment, request.release_id
+    for number, action in enumerate(actions, begin):
+        place = (where, request.cluster, request.rollout_id)
+        try:
+            name = f"{where}/{step_name(action)}"
+            recorded(name, release_id, work.perform, place, number, action)
+        except OvenbirdError as error:
+            recorded_always(f"{where}/left", release_id, work.left, action, str(error))
 
 
 def _judge(request: RolloutRequest, number: int, action: Judge, period_s: float) -> None:

@@ -10,7 +10,15 @@ from ovenbird.domain import rollouts
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import Aborted, NotFound, OvenbirdError, Unhealthy
 from ovenbird.domain.names import ClusterName, ServerGroupName
-from ovenbird.domain.plans import Action, CreateServerGroup, Judge, Plan
+from ovenbird.domain.plans import (
+    Action,
+    CreateServerGroup,
+    Disable,
+    Judge,
+    Plan,
+    SetWeights,
+)
+from ovenbird.domain.ports import Metrics
 from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
 from ovenbird.domain.rollouts import describe, plan_rollout
 from ovenbird.domain.verdicts import Outcome, Verdict
@@ -21,18 +29,35 @@ from ovenbird.stages.deploy import carry_out, check
 RETREAT_FROM = 1000  # numbers of a retreat's actions, behind those of the plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Impatient:
-    """A clock with which no wait outlasts a person's word to end it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watchful:
+    """A clock with which no wait outlasts a person's word to end it, or an alarm that fires."""
 
     step: Step
+    metrics: Metrics
+    alarms: tuple[str, ...]
 
     def now(self) -> datetime:
         return self.step.ports.clock.now()
 
     def sleep(self, seconds: float) -> None:
         self.step.refuse_aborted()
+        self.refuse_alarms()
         self.step.ports.clock.sleep(seconds)
+
+    def refuse_alarms(self) -> None:
+        """Raise if one of the alarms fires.
+
+        Raises:
+            Unhealthy: One does.
+        """
+        if not self.alarms:
+            return
+        if reasons := judge.alarm_reasons(self.alarms, self.metrics):
+            raise Unhealthy(
+                f"The rollout was stopped: {'; '.join(reasons)}",
+                hint=f"`ovenbird release show {self.step.subject}` has the numbers",
+            )
 
 
 def cluster_lock(environment: str, cluster: object) -> str:
@@ -100,7 +125,13 @@ def begin_change(step: Step, change: ClusterChange) -> None:
     _tell(step, change.plan)
 
 
-def perform(step: Step, where: tuple[str, ClusterName, str], number: int, action: Action) -> None:
+def perform(
+    step: Step,
+    where: tuple[str, ClusterName, str],
+    number: int,
+    action: Action,
+    alarms: tuple[str, ...] = (),
+) -> None:
     """Look once more that nothing goes dark, carry out one action, keep that it was done.
 
     Args:
@@ -108,13 +139,25 @@ def perform(step: Step, where: tuple[str, ClusterName, str], number: int, action
         where: Environment, cluster, and id of the rollout.
         number: The action's place in the plan.
         action: What to do.
+        alarms: Those that end it when they fire, before it or while it waits.
+
+    Raises:
+        Unhealthy: An alarm fires, or instances did not get healthy.
+        Conflict: The world has moved since the plan was made.
     """
     environment, cluster, rollout_id = where
-    groups, begun = step.ports.environments[environment].groups, time.monotonic()
-    check(action, groups.get_cluster(cluster, environment))
-    carry_out(action, groups=groups, clock=_Impatient(step), progress=step.say)
+    doors, begun = step.ports.environments[environment], time.monotonic()
+    clock = _Watchful(step=step, metrics=doors.metrics, alarms=alarms)
+    clock.refuse_alarms()
+    check(action, doors.groups.get_cluster(cluster, environment))
+    carry_out(action, groups=doors.groups, clock=clock, progress=step.say)
     seconds = round(time.monotonic() - begun, 3)
     step.ports.store.put_action(rollout_id, number, text=describe(action), seconds=seconds)
+
+
+def left(step: Step, action: Action, why: str) -> None:
+    """Say that an action of the tidying was left undone; the next rollout plans it again."""
+    step.note("warning", f"Left undone: {describe(action)}: {why}")
 
 
 def begin_look(step: Step, request: RolloutRequest, action: Judge) -> datetime:
@@ -217,6 +260,15 @@ def finish(step: Step, rollout_id: str, ending: Ending) -> None:
     store.unlock(lock, owner=found.release_id or rollout_id)
     text = f"{found.kind.capitalize()} of `{found.cluster}` {state}"
     step.note(ending.phase.value, f"{text}: {ending.error}" if ending.error else text)
+
+
+def promotes_at(found: Plan) -> int:
+    """Return how many of a plan's actions bring the new server group into its place.
+
+    After them it has all traffic and the old one rests; what follows only tidies up.
+    """
+    moves = (SetWeights, Disable)
+    return max((n for n, a in enumerate(found.actions, 1) if isinstance(a, moves)), default=0)
 
 
 def created(found: Plan) -> ServerGroupName | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from ovenbird.analysis.comparison import compare
@@ -26,8 +27,7 @@ def look(action: Judge, *, since: datetime, metrics: Metrics, clock: Clock) -> V
     Raises:
         CloudError: AWS refused a call.
     """
-    if firing := metrics.firing(action.alarms):
-        reasons = tuple(f"Alarm `{name}` fires: {why}" for name, why in firing.items())
+    if reasons := alarm_reasons(action.alarms, metrics):
         return Verdict(outcome=Outcome.FAIL, reasons=reasons)
     now = clock.now()
     canary, baseline = metrics.samples(
@@ -35,3 +35,12 @@ def look(action: Judge, *, since: datetime, metrics: Metrics, clock: Clock) -> V
     )
     observed = (now - since).total_seconds() / action.observe_s
     return compare(canary, baseline, action.policy, observed=observed)
+
+
+def alarm_reasons(alarms: Sequence[str], metrics: Metrics) -> tuple[str, ...]:
+    """Return why a rollout must stop: one sentence for each alarm that fires.
+
+    Raises:
+        CloudError: AWS refused a call.
+    """
+    return tuple(f"Alarm `{name}` fires: {why}" for name, why in metrics.firing(alarms).items())
