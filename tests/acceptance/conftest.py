@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Kept:
         findings: What it wrote as JSON.
         said: What it printed.
         app: The example's git repository.
+        cluster: Production's, as it was when the demo had ended.
     """
 
     home: Path
@@ -36,6 +37,7 @@ class Kept:
     findings: dict[str, Any]
     said: str
     app: Path
+    cluster: dict[str, Any]
 
     def run(self, *words: str, status: int = 0, **variables: str) -> Done:
         """Run `ovenbird`, and hold its exit status to what is expected."""
@@ -72,13 +74,15 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
             check=False,
         )  # fmt: skip
         assert written.exists(), done.stdout + done.stderr
-        yield Kept(
+        found = Kept(
             home=home,
             status=done.returncode,
             findings=json.loads(written.read_text()),
             said=done.stdout + done.stderr,
             app=home / "hello",
+            cluster={},
         )
+        yield replace(found, cluster=found.ask("cluster", "show", "hello-prod"))
     finally:
         subprocess.run(down, env=environment, timeout=60, check=True)  # noqa: S603
 
