@@ -190,10 +190,12 @@ def look(step: Step, request: RolloutRequest, at: tuple[int, int], action: Judge
     )
     seconds = (step.ports.clock.now() - since).total_seconds()
     requests = verdict.canary.requests if verdict.canary else 0
+    # A pass needs no reasons here: `release show` has them.
+    why = "" if verdict.outcome is Outcome.PASS else f" ({'; '.join(verdict.reasons)})"
     step.note(
         "verdict",
         f"{action.step_percent} %: {verdict.outcome.replace('_', ' ')} after {seconds:.0f} s and "
-        f"{requests:.0f} requests ({'; '.join(verdict.reasons) or 'no reason given'})",
+        f"{requests:.0f} requests{why}",
         {"outcome": verdict.outcome.value, "requests": requests, "step": action.step_percent},
     )
     return verdict

@@ -1,6 +1,6 @@
 """Networks: one namespace for each account, one for each machine, and threads that step in.
 
-    host                 127.0.x.y   the load balancers' addresses
+    host                 127.x.y.z   the load balancers' addresses
     account's namespace  bridge ``vpc``: 172.31.0.1/16 and 169.254.169.254 (metadata)
     machine's namespace  eth0: the instance's private address, on the account's bridge
 
