@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from ovenbird.domain.errors import Aborted, CommandFailed, Conflict
@@ -67,6 +70,41 @@ def test_a_canary_that_nobody_calls_is_not_promoted(line: Line) -> None:
 
     assert ending.phase is Phase.ROLLED_BACK
     assert "Not enough data to promote" in ending.error
+
+
+def test_an_alarm_stops_a_rollout_also_when_nobody_judges(line: Line) -> None:
+    with line.running() as engine:
+        line.run(engine, "v1.0.0")
+        with line.world.state() as state:
+            state.fires_after = "resize hello-prod-v002 to 2"  # after the last verdict
+        ending = line.run(engine, "v1.1.0")
+        verdicts = engine.ports.store.get_report(line.request("v1.1.0").release_id).rollouts[1]
+
+    assert ending.phase is Phase.ROLLED_BACK
+    assert "Alarm `hello-prod-v002-5xx` fires: too many answers 5xx" in ending.error
+    assert [v.outcome for v in verdicts.verdicts] == ["pass", "pass"]
+    prod = {n: g.weight for n, g in line.world.look().groups.items() if "prod" in n}
+    assert prod == {"hello-prod-v001": 100}
+
+
+def test_what_cannot_be_tidied_does_not_undo_a_promotion(line: Line) -> None:
+    with line.running() as engine:
+        line.run(engine, "v1.0.0")
+        line.run(engine, "v1.1.0")
+        with line.world.state() as state:
+            state.breaks_on = "destroy hello-prod-v001"
+            old = state.groups["hello-prod-v001"]
+            assert old.disabled_at is not None
+            rested = replace(old, disabled_at=old.disabled_at - timedelta(days=1))
+            state.groups["hello-prod-v001"] = rested
+        ending = line.run(engine, "v1.2.0")
+        events = engine.ports.store.list_events(line.request("v1.2.0").release_id)
+
+    assert ending.phase is Phase.PROMOTED
+    assert line.world.look().groups["hello-prod-v003"].weight == 100
+    (told,) = (event.text for event in events if event.kind.endswith(".warning"))
+    assert told.startswith("Left undone: Decommission `hello-prod-v001`")
+    assert told.endswith("`destroy hello-prod-v001` broke")
 
 
 def test_a_failing_stage_ends_the_release_with_its_error_and_frees_the_app(line: Line) -> None:

@@ -58,6 +58,7 @@ class State:
         breaks_on: What fails when it would be logged.
         throttled: How often the next bake is throttled.
         sick: Whether no new instance gets healthy.
+        fires_after: What is done, as it is logged, before all alarms fire.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -68,6 +69,7 @@ class State:
     breaks_on: str = ""
     throttled: int = 0
     sick: bool = False
+    fires_after: str = ""
 
 
 class World:
@@ -255,6 +257,7 @@ class Groups:
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
         self._change(name, capacity=capacity, instances=_instances(capacity))
+        self._world.note(f"resize {name} to {capacity.desired}")
 
     def set_weights(self, weights: Sequence[Weight]) -> None:
         wanted = {str(weight.name): weight.percent for weight in weights}
@@ -302,7 +305,9 @@ class Traffic:
         )  # fmt: skip
 
     def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
-        return {}
+        state = self._world.look()
+        fires = state.fires_after in state.log
+        return dict.fromkeys(alarms, "too many answers 5xx") if fires else {}
 
 
 def _read(file: Path) -> dict[str, Any]:
