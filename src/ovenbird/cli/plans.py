@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ovenbird.cli import output
-from ovenbird.domain.plans import Action, Plan
-from ovenbird.domain.rollouts import describe
+from ovenbird.domain.plans import Action, Plan, describe
 
 
 def plan_lines(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import assert_never
 
 from ovenbird.domain.apps import AlarmSpec, Health, JudgePolicy
 from ovenbird.domain.clusters import Capacity
@@ -152,3 +153,44 @@ class Plan:
 
     actions: tuple[Action, ...]
     reason: str = ""
+
+
+def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of action
+    """Return what an action does, as one sentence without a final period."""
+    match action:
+        case CreateServerGroup():
+            return (
+                f"Create server group `{action.name}` with {_instances(action.capacity.desired)}"
+                f" of version {action.version} ({action.image_id}), out of traffic"
+            )
+        case Pin():
+            return f"Pin `{action.name}` at its present size"
+        case Unpin():
+            return f"Unpin `{action.name}`: give its old minimum back"
+        case Resize():
+            return f"Resize `{action.name}` to {action.capacity} (desired / min / max)"
+        case AwaitHealthy():
+            return (
+                f"Wait up to {action.within.total_seconds():g} s until `{action.name}`"
+                f" has {_instances(action.instances)} healthy"
+            )
+        case SetWeights():
+            shares = ", ".join(f"{w.percent} % to `{w.name}`" for w in action.weights)
+            return f"Send {shares}"
+        case Judge():
+            return (
+                f"Observe `{action.canary}` at {action.step_percent} % beside"
+                f" `{action.baseline}` for {action.observe_s:g} s, and judge it"
+            )
+        case Disable():
+            return f"Disable `{action.name}`: it rests with its instances, ready for a rollback"
+        case Enable():
+            return f"Enable `{action.name}`"
+        case Decommission():
+            return f"Decommission `{action.name}`: drain and destroy it"
+        case _:
+            assert_never(action)
+
+
+def _instances(number: int) -> str:
+    return "1 instance" if number == 1 else f"{number} instances"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from ovenbird.domain.clusters import Capacity, Cluster, ServerGroup
-from ovenbird.domain.errors import Conflict, InvalidRequest
+from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.plans import (
     Action,
@@ -29,7 +29,8 @@ def plan_rollback(
 ) -> Plan:
     """Plan the way back to a group that still has its instances; nothing is baked.
 
-    During a canary it is the way back to the old group.
+    During a canary it is the way back to the old group. When nothing in traffic is healthy
+    any more, one healthy instance is better than none: the weights move before the group grows.
 
     Args:
         cluster: As observed now.
@@ -37,7 +38,8 @@ def plan_rollback(
         warm_up: How long its instances may take to be healthy, when it must grow.
 
     Raises:
-        Conflict: There is no such group, or nothing older is left.
+        NotFound: There is no such group.
+        Conflict: Nothing older is left.
     """
     target = _find(cluster, to) if to else previous(cluster)
     if target is None:
@@ -48,13 +50,16 @@ def plan_rollback(
     bad = [group for group in cluster.groups if group.enabled and group.name != target.name]
     if target.enabled and not bad:
         return Plan(actions=(), reason=f"`{target.name}` has all traffic")
+    size = max((group.capacity.desired for group in bad), default=1)
+    dark = not any(group.enabled and group.healthy for group in cluster.groups)
     # The old group takes the traffic before the bad one is disabled: never zero in traffic.
     return Plan(
         actions=(
-            *_ready(target, size=max((g.capacity.desired for g in bad), default=1), within=warm_up),
+            *_ready(target, size=1 if dark else size, within=warm_up),
             SetWeights(weights=(Weight(name=target.name, percent=100),)),
             *_released(target),
             *(action for group in bad for action in _rest(group)),
+            *(_ready(target, size=size, within=warm_up) if dark and size > 1 else ()),
         )
     )
 
@@ -63,7 +68,7 @@ def plan_enable(cluster: Cluster, *, name: ServerGroupName, warm_up: timedelta) 
     """Plan to bring a group into traffic beside what serves, by number of instances.
 
     Raises:
-        Conflict: There is no such group.
+        NotFound: There is no such group.
     """
     group = _find(cluster, name)
     if group.enabled:
@@ -83,7 +88,8 @@ def plan_disable(cluster: Cluster, *, name: ServerGroupName) -> Plan:
     """Plan to take a group out of traffic; the others take its share, and it rests.
 
     Raises:
-        Conflict: There is no such group, or no other that serves.
+        NotFound: There is no such group.
+        Conflict: No other serves.
     """
     group = _find(cluster, name)
     if not group.enabled:
@@ -118,8 +124,9 @@ def plan_resize(
 
     Raises:
         InvalidRequest: ``min <= desired <= max`` does not hold.
-        Conflict: There is no such group, a rollout is under way on it, or the size would
-            leave the cluster dark or take what a rollback needs.
+        NotFound: There is no such group.
+        Conflict: A rollout is under way on it, or the size would leave the cluster dark or
+            take what a rollback needs.
     """
     if not 0 <= capacity.min <= capacity.desired <= capacity.max:
         raise InvalidRequest(
@@ -156,7 +163,8 @@ def plan_decommission(
         waived: True when a person confirmed to do without the rollback window.
 
     Raises:
-        Conflict: The named group is not there or in traffic, or a rollback may need it.
+        NotFound: The named group is not there.
+        Conflict: It is in traffic, or a rollback may need it.
     """
     if name is None:
         return _plan_tidy(cluster, now=now, window=window)
@@ -211,18 +219,18 @@ def _find(cluster: Cluster, name: ServerGroupName) -> ServerGroup:
     if found := cluster.find(name):
         return found
     known = ", ".join(f"`{group.name}`" for group in cluster.groups) or "none"
-    raise Conflict(f"No server group `{name}` in `{cluster.name}`", hint=f"There are {known}")
+    raise NotFound(f"No server group `{name}` in `{cluster.name}`", hint=f"There are {known}")
 
 
 def _ready(group: ServerGroup, *, size: int, within: timedelta) -> Iterable[Action]:
-    """Bring a group to at least this many healthy instances."""
+    """Bring a group to at least this many healthy instances; it may be larger."""
     now = group.capacity
     if now.desired < size:
         yield Resize(
             name=group.name,
             capacity=Capacity(min=now.min, desired=size, max=max(size, now.max)),
         )
-    yield AwaitHealthy(name=group.name, instances=max(size, now.desired), within=within)
+    yield AwaitHealthy(name=group.name, instances=size, within=within)
 
 
 def _released(group: ServerGroup) -> Iterable[Action]:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
 
 from ovenbird.domain.apps import AppSpec, Canary, EnvironmentSpec
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
+    DESIRED_TAG,
     ROLLBACK_WINDOW_TAG,
     SERVER_GROUP_TAG,
     Capacity,
@@ -68,6 +68,16 @@ class _Job:
     def old(self) -> ServerGroup | None:
         return next((g for g in self.cluster.groups if g.enabled and g.name != self.name), None)
 
+    @property
+    def wanted(self) -> Capacity:
+        """The manifest's capacity, or as much as the old group was grown to since it was made."""
+        wanted, old = self.environment.capacity, self.old
+        made_with = int(old.tags.get(DESIRED_TAG, old.capacity.desired)) if old else 0
+        if old is None or old.capacity.desired <= max(made_with, wanted.desired):
+            return wanted
+        grown = old.capacity.desired
+        return Capacity(min=wanted.min, desired=grown, max=max(grown, wanted.max))
+
 
 def plan_rollout(  # noqa: PLR0913 - all of it decides what is made; all by name
     cluster: Cluster,
@@ -82,8 +92,9 @@ def plan_rollout(  # noqa: PLR0913 - all of it decides what is made; all by name
 ) -> Plan:
     """Plan how an image takes over a cluster.
 
-    The size is the manifest's, whatever a resize made of the old group. A group that the
-    same release has half made is gone on with. Without a healthy old group there is
+    The size is the manifest's; but when a person has made the old group larger than its
+    manifest said, the traffic needs that, and the new group gets as large. A group that
+    the same release has half made is gone on with. Without a healthy old group there is
     nothing to compare with: then all traffic moves at once.
 
     Args:
@@ -134,47 +145,6 @@ def plan_retreat(cluster: Cluster, *, failed: ServerGroupName) -> Plan:
             return Plan(actions=(), reason=f"`{failed}` is the only server group; it keeps serving")
         return Plan(actions=(Decommission(name=failed),))
     return Plan(actions=(*_bring_back(cluster, old, bad), Decommission(name=failed)))
-
-
-def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of action
-    """Return what an action does, as one sentence without a final period."""
-    match action:
-        case CreateServerGroup():
-            return (
-                f"Create server group `{action.name}` with {_instances(action.capacity.desired)}"
-                f" of version {action.version} ({action.image_id}), out of traffic"
-            )
-        case Pin():
-            return f"Pin `{action.name}` at its present size"
-        case Unpin():
-            return f"Unpin `{action.name}`: give its old minimum back"
-        case Resize():
-            return f"Resize `{action.name}` to {action.capacity} (desired / min / max)"
-        case AwaitHealthy():
-            return (
-                f"Wait up to {action.within.total_seconds():g} s until `{action.name}`"
-                f" has {_instances(action.instances)} healthy"
-            )
-        case SetWeights():
-            shares = ", ".join(f"{w.percent} % to `{w.name}`" for w in action.weights)
-            return f"Send {shares}"
-        case Judge():
-            return (
-                f"Observe `{action.canary}` at {action.step_percent} % beside"
-                f" `{action.baseline}` for {action.observe_s:g} s, and judge it"
-            )
-        case Disable():
-            return f"Disable `{action.name}`: it rests with its instances, ready for a rollback"
-        case Enable():
-            return f"Enable `{action.name}`"
-        case Decommission():
-            return f"Decommission `{action.name}`: drain and destroy it"
-        case _:
-            assert_never(action)
-
-
-def _instances(number: int) -> str:
-    return "1 instance" if number == 1 else f"{number} instances"
 
 
 def _refuse_nonsense(environment: EnvironmentSpec, period_s: float) -> None:
@@ -255,7 +225,7 @@ def _move(job: _Job) -> tuple[Action, ...]:
 
 
 def _canary(job: _Job, old: ServerGroup, strategy: Canary) -> tuple[Action, ...]:
-    wanted = job.environment.capacity
+    wanted = job.wanted
     size = max(_needed(strategy.steps_percent[0], wanted), _size(job.existing))
     actions: list[Action] = [_create(job, _exactly(size, wanted)), _await(job, size)]
     for percent in strategy.steps_percent:
@@ -272,7 +242,7 @@ def _canary(job: _Job, old: ServerGroup, strategy: Canary) -> tuple[Action, ...]
 
 
 def _full(job: _Job, *, create: bool) -> tuple[Action, ...]:
-    wanted = job.environment.capacity
+    wanted = job.wanted
     actions: list[Action] = [_create(job, wanted)] if create else []
     if not create or job.existing:  # an existing group keeps its size in `Create`
         actions.append(Resize(name=job.name, capacity=wanted))
@@ -296,6 +266,7 @@ def _create(job: _Job, capacity: Capacity) -> CreateServerGroup:
         "Name": str(job.name),
         APP_TAG: spec.app,
         CLUSTER_TAG: str(job.cluster.name),
+        DESIRED_TAG: str(environment.capacity.desired),
         ENVIRONMENT_TAG: environment.name,
         RELEASE_TAG: job.release_id,
         ROLLBACK_WINDOW_TAG: f"{environment.rollback_window_s:g}",

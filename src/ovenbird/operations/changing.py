@@ -58,7 +58,7 @@ def plan_rollback(
     """Plan the way back to the server group that served before, or to a named one.
 
     Raises:
-        NotFound: There is no such cluster.
+        NotFound: There is no such cluster or server group.
         Conflict: Something else changes it, or there is nothing to go back to.
     """
     cluster = _free(installation, text, environment)
@@ -73,8 +73,8 @@ def plan_enable(
     """Plan to bring a server group into traffic.
 
     Raises:
-        NotFound: There is no such cluster.
-        Conflict: Something else changes it, or there is no such group.
+        NotFound: There is no such cluster or server group.
+        Conflict: Something else changes it.
     """
     name, cluster = _group(text), _free(installation, text, environment)
     plan = rollbacks.plan_enable(cluster, name=name, warm_up=WARM_UP)
@@ -87,7 +87,7 @@ def plan_disable(
     """Plan to take a server group out of traffic.
 
     Raises:
-        NotFound: There is no such cluster.
+        NotFound: There is no such cluster or server group.
         Conflict: Something else changes it, or nothing else serves.
     """
     name, cluster = _group(text), _free(installation, text, environment)
@@ -103,7 +103,7 @@ def plan_resize(
 
     Raises:
         InvalidRequest: ``min <= desired <= max`` does not hold, or nothing is to be changed.
-        NotFound: There is no such cluster.
+        NotFound: There is no such cluster or server group.
         Conflict: Something else changes it, or the size would leave it dark.
     """
     if size == Size():
@@ -132,7 +132,7 @@ def plan_decommission(
         waived: True to do without the rollback window of the named group.
 
     Raises:
-        NotFound: There is no such cluster.
+        NotFound: There is no such cluster or server group.
         Conflict: Something else changes it, or the group is in traffic or still needed.
     """
     if text:

@@ -17,10 +17,11 @@ from ovenbird.domain.plans import (
     Judge,
     Plan,
     SetWeights,
+    describe,
 )
 from ovenbird.domain.ports import Metrics
 from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
-from ovenbird.domain.rollouts import describe, plan_rollout
+from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.domain.verdicts import Outcome, Verdict
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import judge

@@ -20,9 +20,9 @@ from ovenbird.domain.plans import (
     Resize,
     SetWeights,
     Unpin,
+    describe,
 )
 from ovenbird.domain.ports import Clock, Progress, ServerGroups
-from ovenbird.domain.rollouts import describe
 
 EVERY = timedelta(seconds=1)  # one DescribeAutoScalingGroups and one DescribeTargetHealth
 NEW_PLAN = "Look at the cluster and start again: a new plan will be made"

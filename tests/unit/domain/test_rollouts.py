@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,8 +10,8 @@ import pytest
 
 from ovenbird.domain.apps import AllAtOnce, Canary
 from ovenbird.domain.clusters import Capacity, Cluster
-from ovenbird.domain.errors import Conflict, InvalidRequest
-from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge, Plan
+from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound
+from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge, Plan, describe
 from ovenbird.domain.rollbacks import (
     plan_decommission,
     plan_disable,
@@ -18,7 +19,7 @@ from ovenbird.domain.rollbacks import (
     plan_resize,
     plan_rollback,
 )
-from ovenbird.domain.rollouts import describe, plan_retreat
+from ovenbird.domain.rollouts import plan_retreat
 from tests.unit.domain.clusters_model import (
     NOW,
     WARM_UP,
@@ -103,6 +104,7 @@ def test_what_is_made_carries_its_tags() -> None:
         "Name": "hello-prod-v001",
         "ovenbird:app": "hello",
         "ovenbird:cluster": "hello-prod",
+        "ovenbird:desired": "2",
         "ovenbird:environment": "prod",
         "ovenbird:release": "new",
         "ovenbird:rollback-window-s": "3600",
@@ -150,6 +152,22 @@ def test_a_step_shorter_than_three_periods_is_refused() -> None:
 def test_a_capacity_that_cannot_serve_is_refused(capacity: Capacity) -> None:
     with pytest.raises(InvalidRequest, match="cannot be"):
         rollout(cluster(), replace(environment(), capacity=capacity))
+
+
+@pytest.mark.parametrize(
+    ("made_with", "grown_to", "size"), [("2", 6, 6), ("6", 6, 3), ("2", 3, 3), (None, 6, 3)]
+)
+def test_a_group_that_a_person_has_grown_is_followed_by_one_as_large(
+    made_with: str | None, grown_to: int, size: int
+) -> None:
+    seen = cluster(Shape(weight=100, size=grown_to))
+    tags = {"ovenbird:desired": made_with} if made_with else {}
+    seen = replace(seen, groups=(replace(seen.groups[0], tags=tags),))
+
+    done = after(seen, rollout(seen, environment(size=3)).actions)
+
+    assert done.serving is not None
+    assert done.serving.capacity == Capacity(min=1, desired=size, max=6)
 
 
 def test_a_release_that_has_all_traffic_has_nothing_to_do() -> None:
@@ -261,6 +279,33 @@ def test_a_rollback_grows_a_smaller_group_first() -> None:
     ]
 
 
+def test_a_rollback_does_not_wait_for_more_than_the_traffic_needs() -> None:
+    larger = Shape(rested=MINUTE, size=5, healthy=4)
+
+    plan = plan_rollback(cluster(larger, Shape(weight=100, size=3)), warm_up=WARM_UP)
+
+    assert told(plan)[:2] == [
+        "Wait up to 60 s until v001 has 3 instances healthy",
+        "Send 100 % to v001",
+    ]
+
+
+def test_a_rollback_of_a_dead_group_moves_the_weights_before_it_grows() -> None:
+    dead = Shape(weight=100, size=3, healthy=0)
+
+    plan = plan_rollback(cluster(Shape(rested=MINUTE, size=1), dead), warm_up=WARM_UP)
+
+    assert told(plan) == [
+        "Wait up to 60 s until v001 has 1 instance healthy",
+        "Send 100 % to v001",
+        "Enable v001",
+        "Pin v002 at its present size",
+        "Disable v002: it rests with its instances, ready for a rollback",
+        "Resize v001 to 3 / 1 / 9 (desired / min / max)",
+        "Wait up to 60 s until v001 has 3 instances healthy",
+    ]
+
+
 @pytest.mark.parametrize("seen", [cluster(), cluster(SERVING), cluster(SERVING, RESTING)])
 def test_a_rollback_needs_something_older(seen: Cluster) -> None:
     with pytest.raises(Conflict, match="no older") as caught:
@@ -270,7 +315,7 @@ def test_a_rollback_needs_something_older(seen: Cluster) -> None:
 
 
 def test_a_rollback_to_a_name_that_is_not_there_is_refused() -> None:
-    with pytest.raises(Conflict, match="No server group") as caught:
+    with pytest.raises(NotFound, match="No server group") as caught:
         plan_rollback(cluster(RESTING, SERVING), to=name(9), warm_up=WARM_UP)
 
     assert "hello-prod-v001" in caught.value.hint
@@ -317,7 +362,6 @@ def test_resizing_waits_when_it_grows_only() -> None:
         (cluster(SERVING), 1, "dark"),
         (cluster(RESTING, SERVING), 1, "rollback would need"),
         (cluster(Shape(weight=90, pinned=True), Shape(weight=10)), 1, "under way"),
-        (cluster(SERVING), 7, "No server group"),
     ],
 )
 def test_resizing_to_nothing_is_refused_where_it_hurts(
@@ -327,6 +371,18 @@ def test_resizing_to_nothing_is_refused_where_it_hurts(
 
     with pytest.raises(Conflict, match=words):
         plan_resize(seen, name=name(number), capacity=nothing, warm_up=WARM_UP)
+
+
+def test_a_group_that_is_not_there_cannot_be_changed() -> None:
+    plans: tuple[Callable[[], Plan], ...] = (
+        lambda: plan_enable(cluster(SERVING), name=name(7), warm_up=WARM_UP),
+        lambda: plan_disable(cluster(SERVING), name=name(7)),
+        lambda: plan_decommission(cluster(SERVING), name=name(7), now=NOW, window=HOUR),
+    )
+
+    for plan in plans:
+        with pytest.raises(NotFound, match="No server group `hello-prod-v007`"):
+            plan()
 
 
 def test_what_is_in_traffic_is_not_decommissioned() -> None:
