@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.snapshots import EbsSnapshots
-from ovenbird.sandbox import base_disk, leftovers
+from ovenbird.sandbox import base_disk
 from ovenbird.system.commands import run, stream
 from ovenbird.system.disks import DiskBlocks
 from ovenbird.system.locks import file_lock
@@ -53,9 +53,8 @@ REMOVED = (
 
 def recipe_key() -> str:
     """Return ten hex digits of everything that decides what the base image contains."""
-    made_by = [inspect.getsource(part) for part in (base_disk, mmdebstrap, _install, _settle)]
-    recipe = (SUITE, PACKAGES, CLOUD_CFG, EMPTIED, REMOVED, *made_by)
-    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
+    recipe = inspect.getsource(base_disk) + Path(__file__).read_text(encoding="utf-8")
+    return hashlib.sha256(recipe.encode()).hexdigest()[:10]
 
 
 def image_name() -> str:
@@ -80,8 +79,7 @@ def ensure_base_disk(cache: Path, progress: Callable[[str], None]) -> Path:
 
 def _make(disk: Path, progress: Callable[[str], None]) -> None:
     work = disk.with_suffix(".work")
-    leftovers.kill_below(work)  # of a run that was killed: its mmdebstrap goes on without it
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     try:
         work.mkdir()
         progress(f"Making base image `{image_name()}`: installing Debian 12 (about a minute)")

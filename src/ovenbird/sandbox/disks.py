@@ -8,6 +8,7 @@ All instances of all images on one snapshot share the mount as their overlay's l
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections import defaultdict
 from contextlib import ExitStack
@@ -51,15 +52,15 @@ class RootDisks:
             return self._roots[snapshot_id]
 
     def close(self) -> None:
-        """Unmount everything, and wait until it is; machines must be gone.
-
-        Raises:
-            CommandFailed: Something still uses a disk.
-        """
+        """Unmount everything; machines must be gone."""
         with self._guard:
             self._roots.clear()
             self._mounts.close()
-        leftovers.await_detached(self._directory)
+
+    def forget_left_overs(self) -> None:
+        """Unmount and remove what a sandbox of this home left when it died."""
+        leftovers.unmount_below(self._directory)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _mounted(self, image_id: str, snapshot_id: str) -> Path:
         disk = self._directory / f"{snapshot_id}.raw"
