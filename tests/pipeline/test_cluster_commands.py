@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.clusters import ROLLBACK_WINDOW_TAG
+from ovenbird.domain.errors import Conflict
+from ovenbird.operations import changing
 from tests.pipeline.conftest import Line
-from tests.pipeline.installation import apart, here
+from tests.pipeline.installation import WorldInstallation, apart, here
 from tests.pipeline.worlds import World
 
 
@@ -58,6 +60,20 @@ def test_a_change_is_planned_first_and_done_only_when_it_is_confirmed(served: Li
     assert "2. Send 100 % to `hello-prod-v001`" in dry.out
     assert "Add `--yes`" in asked.err
     assert served.world.look().log == before
+
+
+def test_a_plan_of_yesterday_is_not_carried_out(served: Line) -> None:
+    with WorldInstallation(served.world) as installation:
+        proposal = changing.plan_rollback(installation, "hello-prod")
+        other = here(served.world, "cluster", "enable", "hello-prod-v001", "--yes")
+        result = changing.carry_out(installation, proposal, actor="ben", tell=lambda _event: None)
+
+    assert other.status == 0, other.err
+    assert isinstance(result.error, Conflict)
+    assert "has changed since this rollback was planned" in str(result.error)
+    assert prod(served) == {"v001": 50, "v002": 50}
+    free = here(served.world, "cluster", "disable", "hello-prod-v001", "--yes")
+    assert free.status == 0, free.err
 
 
 def test_a_change_can_be_read_by_programs(served: Line) -> None:

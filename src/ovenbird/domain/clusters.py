@@ -107,6 +107,11 @@ class Cluster:
         enabled = [group for group in self.groups if group.enabled]
         return max(reversed(enabled), key=lambda group: group.weight, default=None)
 
+    @property
+    def weights(self) -> Mapping[str, int]:
+        """Which server groups there are, and what share of the traffic each has."""
+        return {str(group.name): group.weight for group in self.groups}
+
     def find(self, name: ServerGroupName) -> ServerGroup | None:
         """Return the group of that name, if it is there."""
         return next((group for group in self.groups if group.name == name), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -202,7 +202,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterChange:
-    """A plan for one cluster that a person has seen and wants carried out."""
+    """A plan for one cluster that a person has seen and wants carried out.
+
+    Args:
+        seen: Server group → weight, as they were when the plan was made.
+    """
 
     change_id: str
     kind: str
@@ -210,6 +214,7 @@ class ClusterChange:
     cluster: ClusterName
     plan: Plan
     actor: str
+    seen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

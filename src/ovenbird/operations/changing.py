@@ -154,7 +154,7 @@ def carry_out(installation: Installation, proposal: Proposal, *, actor: str, tel
     """Do what was confirmed, in this process.
 
     Raises:
-        Conflict: Something else began to change the cluster meanwhile.
+        Conflict: Something else changes the cluster, or has changed it meanwhile.
     """
     cluster = proposal.cluster
     at = installation.ports.clock.now()
@@ -167,6 +167,7 @@ def carry_out(installation: Installation, proposal: Proposal, *, actor: str, tel
         cluster=cluster.name,
         plan=proposal.plan,
         actor=actor,
+        seen=cluster.weights,
     )
     with at_work(installation) as engine:
         watch = Watch(engine, tell)

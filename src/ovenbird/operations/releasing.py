@@ -27,7 +27,7 @@ from ovenbird.pipeline import release, signals
 from ovenbird.pipeline.release_steps import app_lock
 from ovenbird.pipeline.runtime import Runtime
 from ovenbird.pipeline.steps import ABORT
-from ovenbird.store.records import Store
+from ovenbird.store.records import Store, held
 
 
 def start(
@@ -143,7 +143,8 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> s
     now = engine.ports.clock.now()
     with starting(engine):
         release_id = next_id(store, prepared)
-        _take_app(store, app, release_id, engine)
+        _refuse_taken(store, app)
+        # Before the lock, which so never belongs to a release that nobody knows.
         store.put_release(
             Release(
                 release_id=release_id,
@@ -156,6 +157,8 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> s
                 started_at=now,
             )
         )
+        reason = "A release is under way"
+        store.lock(app_lock(app), owner=release_id, reason=reason, at=now)
         release.start(
             ReleaseRequest(
                 release_id=release_id,
@@ -171,26 +174,23 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> s
     return release_id
 
 
-def _take_app(store: Store, app: str, release_id: str, engine: Runtime) -> None:
-    """Take the lock of the app.
+def _refuse_taken(store: Store, app: str) -> None:
+    """Raise if another release of the app goes on; nobody else begins one meanwhile.
 
     Raises:
-        Conflict: Another release has it.
+        Conflict: One does.
     """
     lock = store.find_lock(app_lock(app))
-    if lock is not None and (environment := waits_for(store, lock.owner)):
+    if lock is None:
+        return
+    if environment := waits_for(store, lock.owner):
         raise Conflict(
             f"Release `{lock.owner}` of `{app}` waits for approval of `{environment}`",
             hint=f"First `ovenbird release approve {lock.owner}` or "
             f"`ovenbird release reject {lock.owner}`",
             owner=lock.owner,
         )
-    store.lock(
-        app_lock(app),
-        owner=release_id,
-        reason="A release is under way",
-        at=engine.ports.clock.now(),
-    )
+    raise held(lock)
 
 
 def _is_of(store: Store, subject: str, prepared: Prepared) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ovenbird.domain import rollouts
 from ovenbird.domain.apps import AppSpec
-from ovenbird.domain.errors import Aborted, NotFound, OvenbirdError, Unhealthy
+from ovenbird.domain.errors import Aborted, Conflict, NotFound, OvenbirdError, Unhealthy
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import (
     Action,
@@ -97,19 +97,20 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
 
 
 def begin_change(step: Step, change: ClusterChange) -> None:
-    """Take the cluster for a change that a person confirmed.
+    """Take the cluster for a change that a person confirmed, if it still is as it was shown.
 
     Raises:
-        Conflict: Another change of this cluster is under way.
+        Conflict: Another change of this cluster is under way, or was since the plan was made.
     """
-    now = step.ports.clock.now()
-    step.ports.store.lock(
-        cluster_lock(change.environment, change.cluster),
-        owner=change.change_id,
-        reason=f"A {change.kind} is under way",
-        at=now,
-    )
-    step.ports.store.put_rollout(
+    now, store = step.ports.clock.now(), step.ports.store
+    name = cluster_lock(change.environment, change.cluster)
+    store.lock(name, owner=change.change_id, reason=f"A {change.kind} is under way", at=now)
+    try:
+        _refuse_moved(step, change)
+    except OvenbirdError:
+        store.unlock(name, owner=change.change_id)
+        raise
+    store.put_rollout(
         Rollout(
             rollout_id=change.change_id,
             release_id="",
@@ -124,6 +125,15 @@ def begin_change(step: Step, change: ClusterChange) -> None:
         )
     )
     _tell(step, change.plan)
+
+
+def _refuse_moved(step: Step, change: ClusterChange) -> None:
+    groups = step.ports.environments[change.environment].groups
+    if groups.get_cluster(change.cluster, change.environment).weights != change.seen:
+        raise Conflict(
+            f"`{change.cluster}` has changed since this {change.kind} was planned",
+            hint="Ask again: a new plan will be made and shown",
+        )
 
 
 def perform(

@@ -265,17 +265,12 @@ class Store:
             Conflict: Another owner has it.
         """
         row = {"name": name, "owner": owner, "reason": reason, "since": at}
-        with self._engine.begin() as connection:
+        holder = select(t.LOCKS).where(t.LOCKS.c.name == name)
+        with self._engine.begin() as connection:  # one transaction: nobody lets go in between
             connection.execute(insert(t.LOCKS).values(row).on_conflict_do_nothing())
-        held = self.find_lock(name)
-        if held is not None and held.owner != owner:
-            raise Conflict(
-                f"{held.reason}: `{held.owner}` holds {name} since {held.since:%H:%M:%S} UTC",
-                hint=f"Follow it with `ovenbird release logs --follow {held.owner}`, "
-                f"go on with `ovenbird release resume {held.owner}`, "
-                f"or end it with `ovenbird release abort {held.owner}`",
-                owner=held.owner,
-            )
+            found = Lock(**connection.execute(holder).mappings().one())
+        if found.owner != owner:
+            raise held(found)
 
     def unlock_all(self, *, owner: str) -> None:
         """Let go of every lock that *owner* has."""
@@ -319,6 +314,17 @@ class Store:
     def _rows(self, query: Any) -> tuple[Mapping[str, Any], ...]:
         with self._engine.connect() as connection:
             return tuple(dict(row) for row in connection.execute(query).mappings())
+
+
+def held(lock: Lock) -> Conflict:
+    """Return the error that a held lock gives to others."""
+    return Conflict(
+        f"{lock.reason}: `{lock.owner}` holds {lock.name} since {lock.since:%H:%M:%S} UTC",
+        hint=f"Follow it with `ovenbird release logs --follow {lock.owner}`, "
+        f"go on with `ovenbird release resume {lock.owner}`, "
+        f"or end it with `ovenbird release abort {lock.owner}`",
+        owner=lock.owner,
+    )
 
 
 def _row(value: Any, table: Table) -> dict[str, Any]:
