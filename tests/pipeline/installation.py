@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,4 +106,6 @@ def begun(world: World, *words: str, **environment: str) -> subprocess.Popen[str
 
 
 if __name__ == "__main__":
+    if most := os.environ.get("FILE_BYTES"):  # a file that grows beyond is refused, as when full
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
     sys.exit(main(sys.argv[2:], obj=maker(World(Path(sys.argv[1])))))

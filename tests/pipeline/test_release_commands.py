@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
+from threading import Thread
 
 import pytest
 
+from ovenbird.domain.releases import Phase
+from ovenbird.operations.work import Watch
 from tests.pipeline.conftest import Line, Wait
 from tests.pipeline.installation import Said, apart, begun, here
 
@@ -207,6 +212,71 @@ def test_a_start_that_died_before_its_workflow_began_blocks_nothing(line: Line) 
     assert said.out.startswith(f"{request.release_id[:-1]}2  promoted"), said.err
     listed = here(line.world, "release", "list", "--json").data
     assert [one["phase"] for one in listed] == ["promoted", "failed"]
+
+
+@pytest.fixture
+def foreign(asking: Line) -> str:
+    """A release that waits for an approval, begun by another version of the program."""
+    apart(asking.world, "release", "start", "--app", str(asking.app), "--ref", "v1.0.0")
+    with closing(sqlite3.connect(asking.world.directory / "workflows.sqlite")) as database:
+        database.execute("update workflow_status set application_version = '0'")
+        database.commit()
+    return asking.request("v1.0.0").release_id
+
+
+def test_what_another_version_began_is_left_to_it(asking: Line, foreign: str) -> None:
+    approved = apart(asking.world, "release", "approve")
+    again = apart(asking.world, "release", "start", "--app", str(asking.app), "--ref", "v1.1.0")
+
+    assert (approved.status, again.status) == (4, 4)
+    assert f"Another version of ovenbird began `{foreign}`" in approved.err
+    assert f"`ovenbird release abort {foreign}`" in approved.err
+    assert f"`{foreign}` holds app hello" in again.err
+
+
+def test_what_another_version_began_can_be_ended(asking: Line, foreign: str) -> None:
+    aborted = apart(asking.world, "release", "abort", "--json")
+    again = apart(asking.world, "release", "start", "--app", str(asking.app), "--ref", "v1.1.0")
+
+    assert (aborted.status, aborted.data["phase"]) == (0, "aborted"), aborted.err
+    assert "nothing was taken back" in aborted.data["error"]
+    assert (again.status, again.out.split()[1]) == (0, "waiting"), again.err
+
+
+@pytest.mark.parametrize("most", [150_000, 450_000, 600_000])  # before, at, in the canary
+def test_a_full_disk_lets_a_release_stand_still_until_there_is_room(line: Line, most: int) -> None:
+    start(line, "v1.0.0")
+    words = ("release", "start", "--app", str(line.app), "--ref", "v1.1.0")
+
+    full = apart(line.world, *words, FILE_BYTES=str(most))
+    resumed = apart(line.world, "release", "resume", "--json")
+
+    assert full.status == 1
+    assert "cannot be kept" in full.err or "could not be recorded" in full.err
+    assert "`ovenbird release resume`" in full.err
+    assert (resumed.status, [one["phase"] for one in resumed.data]) == (0, ["promoted"])
+    assert weights(line, "prod") == {"hello-prod-v001": 0, "hello-prod-v002": 100}
+
+
+def test_what_a_process_took_over_and_dropped_goes_on_where_it_is_watched(
+    line: Line, wait: Wait
+) -> None:
+    start(line, "v1.0.0")
+    with line.world.state() as state:
+        state.silent = True
+    words = ("release", "start", "--app", str(line.app), "--ref", "v1.1.0")
+    first = begun(line.world, *words)
+    wait(lambda: 10 in weights(line, "prod").values())
+    release_id = line.request("v1.1.0").release_id
+    with line.running() as engine:
+        watching = Thread(target=Watch(engine, lambda _event: None).until_done, args=[[release_id]])
+        watching.start()
+        first.kill()
+        first.communicate(timeout=30)
+        watching.join(timeout=30)
+        phase = engine.ports.store.get_release(release_id).phase
+
+    assert phase is Phase.ROLLED_BACK
 
 
 def test_an_interrupted_release_says_how_it_goes_on_and_is_not_lost(line: Line, wait: Wait) -> None:

@@ -10,6 +10,7 @@
     - CapacityShortage    ... for now: retry later, then give up
   + Unhealthy             instances or a canary did not stay healthy    (exit 6)
   + Aborted               a person said no                              (exit 130)
+  + Unrecorded            our records cannot be kept: work stands still (exit 1)
 
 An error has a message (what happened), a hint (what to do next) and facts
 (for machines). It goes to JSON and back, since the workflow engine stores it.
@@ -98,6 +99,10 @@ class Aborted(OvenbirdError):
     """A person ended it."""
 
     exit_status = 130
+
+
+class Unrecorded(OvenbirdError):
+    """Our records cannot be read or written; what is under way stands still until they can."""
 
 
 def every(cls: type[OvenbirdError] = OvenbirdError) -> Iterator[type[OvenbirdError]]:

@@ -19,6 +19,7 @@ from ovenbird.operations.work import (
     Tell,
     Watch,
     at_work,
+    end_foreign,
     result_of,
     starting,
     take_over,
@@ -120,7 +121,7 @@ def reject(
     """
     found = _awaited(installation.store, release_id, environment)
     _send(installation, release_id, found, word=signals.REJECT, actor=actor)
-    return _go_on(installation, release_id, tell)
+    return _go_on(installation, release_id, tell, ends_as=Phase.REJECTED)
 
 
 def abort(installation: Installation, subject: str, *, actor: str, tell: Tell) -> Result:
@@ -134,7 +135,7 @@ def abort(installation: Installation, subject: str, *, actor: str, tell: Tell) -
     store.say(subject, ABORT, actor=actor, at=installation.ports.clock.now())
     if environment := waits_for(store, subject):
         _send(installation, subject, environment, word=signals.ABORT, actor=actor)
-    return _go_on(installation, subject, tell)
+    return _go_on(installation, subject, tell, ends_as=Phase.ABORTED)
 
 
 def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> str:
@@ -206,15 +207,39 @@ def _going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:
     return [subject for subject in subjects if not waits_for(engine.ports.store, subject)]
 
 
-def _go_on(installation: Installation, subject: str, tell: Tell) -> Result:
-    """Work on something until it has ended or waits, unless another process does."""
+def _go_on(
+    installation: Installation, subject: str, tell: Tell, *, ends_as: Phase | None = None
+) -> Result:
+    """Work on something until it has ended or waits, unless another process does.
+
+    Args:
+        installation: Where it is.
+        subject: A release or another change.
+        tell: Takes each event.
+        ends_as: How it ends when another version of this program began it; None to refuse.
+
+    Raises:
+        Conflict: Another version of this program began it.
+    """
     if signals.is_alive(subject, state=installation.state):
         return Result(subject=subject, elsewhere=True)
     with at_work(installation) as engine:
+        if engine.is_foreign(subject):
+            if ends_as is None:
+                raise _foreign(subject)
+            return end_foreign(engine, subject, ends_as)
         watch = Watch(engine, tell)
         taken = _going(engine, (*take_over(engine), subject))
         watch.until_done(set(taken) | {subject} if engine.knows(subject) else set(taken))
         return result_of(engine, subject)
+
+
+def _foreign(subject: str) -> Conflict:
+    return Conflict(
+        f"Another version of ovenbird began `{subject}`, whose steps this one does not have",
+        hint=f"Go on with that version, or `ovenbird release abort {subject}` and start again: "
+        "what it made is found and used",
+    )
 
 
 def _send(

@@ -7,25 +7,31 @@ Only commands come here; queries read the store.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ovenbird.domain.errors import OvenbirdError, from_json
+from ovenbird.domain.errors import OvenbirdError, Unrecorded, from_json
 from ovenbird.domain.events import Event
 from ovenbird.domain.releases import Ending, Phase
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.releases import ANSWERED, ASKED, phase_of, waits_for
 from ovenbird.pipeline import changes, release, runtime  # noqa: F401 - workflows are found by name
 from ovenbird.pipeline.runtime import Runtime
+from ovenbird.store.faults import RESUME
 from ovenbird.system.locks import file_lock
 
 Tell = Callable[[Event], None]
 """Takes each event as it happens."""
 
 EVERY_S = 0.1
+LOOKS = 10  # after so many it is asked whether somebody works on it
 STUCK = "Its process died before it began, or the engine gave it up"
+STILL = f"Is the disk of the state directory full? When it is mended, {RESUME}"
 GIVEN_UP = "Start it again: what it made is found and used"
+FOREIGN_ENDED = "Another version of ovenbird began it, and nothing was taken back"
+LOOK = "Look at `ovenbird cluster show`; `ovenbird cluster rollback` moves the traffic back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,20 +97,39 @@ class Watch:
         self._seen = engine.ports.store.last_sequence()
         self._heard: set[str] = set()
         self._asked: set[str] = set()
+        self._still: set[str] = set()
 
     def hear(self, subjects: Collection[str]) -> None:
         """Tell their events, too."""
         self._heard.update(subjects)
 
     def until_done(self, subjects: Collection[str]) -> None:
-        """Return when each of them has ended, or waits for a person."""
+        """Return when each of them has ended, or waits for a person.
+
+        Raises:
+            Unrecorded: Our records cannot be kept; they stand still.
+        """
         self.hear(subjects)
-        while True:
-            ended = {subject for subject in subjects if self._engine.has_ended(subject)}
+        for look in itertools.count(1):
+            going = {subject for subject in subjects if not self._engine.has_ended(subject)}
             self._pass_on()  # after that look: the last event is there by then
-            if set(subjects) <= ended | self._asked:
+            going -= self._asked
+            if not going:
                 return
+            if look % LOOKS == 0:
+                self._refuse_still(going)
             self._engine.ports.clock.sleep(EVERY_S)
+
+    def _refuse_still(self, going: set[str]) -> None:
+        """Take over what another process has dropped; raise if this one has dropped something."""
+        for subject in going:
+            self._engine.adopt_again(subject)
+        if self._engine.fault is not None:
+            raise self._engine.fault
+        still = {subject for subject in going if self._engine.stands_still(subject)}
+        if again := still & self._still:  # seen once it may only be about to begin
+            raise Unrecorded(f"`{min(again)}` could not be recorded", hint=STILL)
+        self._still = still
 
     def _pass_on(self) -> None:
         for event in self._engine.ports.store.list_events(after=self._seen):
@@ -149,15 +174,34 @@ def is_stuck(engine: Runtime, subject: str) -> bool:
     return unfinished and (not engine.knows(subject) or engine.is_broken(subject))
 
 
+def end_foreign(engine: Runtime, subject: str, phase: Phase) -> Result:
+    """End what another version of this program began: this one cannot go on with its steps.
+
+    Nothing is done to clusters; the records say so.
+    """
+    with starting(engine):
+        engine.cancel(subject)
+        _close(engine, subject, phase=phase, error=FOREIGN_ENDED, hint=LOOK)
+    return Result(subject=subject)
+
+
 def _close_what_cannot_go_on(engine: Runtime) -> None:
     """Write an ending for what is stuck, and free its locks. Call it while ``starting``."""
+    store = engine.ports.store
+    subjects = [found.release_id for found in store.list_releases() if not found.phase.ended]
+    subjects += [found.rollout_id for found in store.list_rollouts() if not found.phase.ended]
+    for subject in subjects:
+        if is_stuck(engine, subject):
+            _close(engine, subject, phase=Phase.FAILED, error=STUCK, hint=GIVEN_UP)
+
+
+def _close(engine: Runtime, subject: str, *, phase: Phase, error: str, hint: str) -> None:
+    """Write an ending for a release with its rollouts, or for another change; free its locks."""
     store, now = engine.ports.store, engine.ports.clock.now()
-    closed = {"phase": Phase.FAILED, "error": STUCK, "hint": GIVEN_UP, "ended_at": now}
-    for found in store.list_releases():
-        if not found.phase.ended and is_stuck(engine, found.release_id):
-            store.change_release(found.release_id, **closed)
-            store.unlock_all(owner=found.release_id)
-    for change in store.list_rollouts():
-        if not change.phase.ended and is_stuck(engine, change.rollout_id):
-            store.change_rollout(change.rollout_id, **closed)
-            store.unlock_all(owner=change.rollout_id)
+    ending = {"phase": phase, "error": error, "hint": hint, "ended_at": now}
+    if any(found.release_id == subject for found in store.list_releases()):
+        store.change_release(subject, **ending)
+    for found in store.list_rollouts():
+        if subject in {found.release_id, found.rollout_id} and not found.phase.ended:
+            store.change_rollout(found.rollout_id, **ending)
+    store.unlock_all(owner=subject)

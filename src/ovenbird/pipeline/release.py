@@ -19,7 +19,7 @@ from ovenbird.domain.releases import Ending, Phase, ReleaseRequest, RolloutReque
 from ovenbird.pipeline import release_steps as work
 from ovenbird.pipeline.rollout import rollout
 from ovenbird.pipeline.signals import approval_topic
-from ovenbird.pipeline.steps import recorded, recorded_always
+from ovenbird.pipeline.steps import recorded, recorded_always, word_on
 
 
 @DBOS.workflow(name="release")
@@ -63,7 +63,7 @@ def _all_stages(request: ReleaseRequest) -> Ending:
 def _await_approval(request: ReleaseRequest, environment: str) -> None:
     release_id = request.release_id
     recorded(f"{environment}/ask", release_id, work.ask, request, environment)
-    said = DBOS.recv(approval_topic(environment), timeout_seconds=request.approval_within_s) or {}
+    said = word_on(approval_topic(environment), within_s=request.approval_within_s)
     word, actor = said.get("word", ""), said.get("actor", "")
     name = f"{environment}/answer"
     recorded_always(name, release_id, work.answer, request, environment, word, actor)

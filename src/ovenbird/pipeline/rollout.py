@@ -19,7 +19,7 @@ from ovenbird.domain.plans import Action, Judge, Plan
 from ovenbird.domain.releases import Ending, Phase, RolloutRequest
 from ovenbird.domain.verdicts import Outcome
 from ovenbird.pipeline import rollout_steps as work
-from ovenbird.pipeline.steps import recorded, recorded_always
+from ovenbird.pipeline.steps import pause, recorded, recorded_always
 
 EXTENSIONS = 3  # a step without enough data is observed up to so many times as long
 
@@ -76,7 +76,7 @@ def _judge(request: RolloutRequest, number: int, action: Judge, period_s: float)
     since = recorded(f"{where}/judge", release_id, work.begin_look, request, action)
     looks = max(1, round(action.observe_s / period_s))
     for turn in range(1, looks * EXTENSIONS + 1):
-        DBOS.sleep(period_s)
+        pause(period_s)
         at = (number, turn)
         verdict = recorded(f"{where}/look", release_id, work.look, request, at, action, since)
         enough = verdict.outcome is not Outcome.NOT_ENOUGH_DATA and turn >= looks

@@ -11,6 +11,7 @@ from dbos import DBOSClient
 from ovenbird.domain.errors import Conflict
 from ovenbird.pipeline.codec import DomainJson
 from ovenbird.pipeline.runtime import database_url
+from ovenbird.store.faults import database_errors
 from ovenbird.system.locks import file_lock
 
 APPROVE, REJECT, ABORT = "approve", "reject", "abort"
@@ -58,8 +59,9 @@ def is_alive(workflow_id: str, *, state: Path) -> bool:
 
 @contextmanager
 def _client(state: Path) -> Iterator[DBOSClient]:
-    client = DBOSClient(system_database_url=database_url(state), serializer=DomainJson())
-    try:
-        yield client
-    finally:
-        client.destroy()
+    with database_errors(state):
+        client = DBOSClient(system_database_url=database_url(state), serializer=DomainJson())
+        try:
+            yield client
+        finally:
+            client.destroy()

@@ -12,17 +12,19 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
 from dbos import DBOS
 from dbos import error as dbos_error
 
-from ovenbird.domain.errors import Aborted, OvenbirdError, is_retryable
+from ovenbird.domain.errors import Aborted, OvenbirdError, Unrecorded, is_retryable
 from ovenbird.domain.events import Event
 from ovenbird.pipeline import runtime
 from ovenbird.pipeline.ports import Ports
+from ovenbird.store.faults import database_errors
 from ovenbird.system.caches import full_disk_errors
 
 Params = ParamSpec("Params")
@@ -109,23 +111,54 @@ def recorded_always(
 
 def _run(name: str, subject: str, work: Callable[[Step], Result], *, stoppable: bool) -> Result:
     try:
-        return DBOS.run_step(
-            {
-                "name": name,
-                "retries_allowed": True,
-                "max_attempts": ATTEMPTS,
-                "interval_seconds": PAUSE_S,
-                "should_retry": is_retryable,
-            },
-            _perform,
-            Step(name=name, subject=subject, ports=runtime.current().ports, stoppable=stoppable),
-            work,
-        )
+        with _halting():
+            return DBOS.run_step(
+                {
+                    "name": name,
+                    "retries_allowed": True,
+                    "max_attempts": ATTEMPTS,
+                    "interval_seconds": PAUSE_S,
+                    "should_retry": is_retryable,
+                },
+                _perform,
+                Step(
+                    name=name, subject=subject, ports=runtime.current().ports, stoppable=stoppable
+                ),
+                work,
+            )
     except dbos_error.DBOSMaxStepRetriesExceeded as error:
         raise error.errors[-1] from error
 
 
+def pause(seconds: float) -> None:
+    """Wait; a process that takes over waits only for what is left."""
+    with _halting():
+        DBOS.sleep(seconds)
+
+
+def word_on(topic: str, *, within_s: float) -> Mapping[str, str]:
+    """Wait for a person's word on a topic; return it and who said it, or nothing in time."""
+    with _halting():
+        return DBOS.recv(topic, timeout_seconds=within_s) or {}
+
+
+@contextmanager
+def _halting() -> Iterator[None]:
+    """Let all stand still when something cannot be recorded; it goes on where it was."""
+    here = runtime.current()
+    try:
+        with database_errors(here.state):
+            yield
+    except Unrecorded as error:
+        raise here.halt(error) from error
+
+
 def _perform(step: Step, work: Callable[[Step], Result]) -> Result:
+    with _halting():  # before the engine takes it for what the step came to
+        return _told(step, work)
+
+
+def _told(step: Step, work: Callable[[Step], Result]) -> Result:
     die("BEFORE", step.name)
     step.refuse_aborted()
     step.note("started", "")

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from ovenbird.store.faults import database_errors
 from ovenbird.store.records import Store
 from ovenbird.system.locks import file_lock
 
@@ -21,14 +22,18 @@ def open_store(url: str) -> Store:
 
     Args:
         url: As ``sqlite:////var/lib/ovenbird/store.sqlite``.
+
+    Raises:
+        Unrecorded: It cannot be read or written.
     """
     engine = create_engine(url, poolclass=NullPool)
     event.listen(engine, "connect", _prepare)
-    if _version(engine) != NEWEST:
-        path = Path(engine.url.database or "store")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(path.with_suffix(".migrating")):
-            migrate(engine)
+    path = Path(engine.url.database or "store")
+    with database_errors(path):
+        if _version(engine) != NEWEST:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with file_lock(path.with_suffix(".migrating")):
+                migrate(engine)
     return Store(engine)
 
 

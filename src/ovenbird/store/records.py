@@ -2,17 +2,18 @@
 
 Every write has a key of its own and can be repeated: a step that runs twice leaves what
 it would have left by running once. Only events pile up; each has a number, and the
-numbers rise.
+numbers rise. A database that cannot be read or written is ``Unrecorded``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Table, delete, func, select
+from sqlalchemy import Connection, Engine, Table, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ovenbird.domain.catalog import CatalogEntry, RepositoryState
@@ -33,6 +34,7 @@ from ovenbird.domain.releases import (
 from ovenbird.domain.sources import Source
 from ovenbird.domain.verdicts import Sample, Verdict
 from ovenbird.store import tables as t
+from ovenbird.store.faults import database_errors
 
 Value = TypeVar("Value")
 
@@ -111,7 +113,7 @@ class Store:
         """Write a package with its provenance; who publishes it again changes nothing."""
         row = {**asdict(entry.package), **asdict(entry.source), **_row(entry, t.PACKAGES)}
         row = {name: row[name] for name in t.PACKAGES.c.keys()}  # noqa: SIM118
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(insert(t.PACKAGES).values(row).on_conflict_do_nothing())
 
     def list_catalog(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
@@ -140,7 +142,7 @@ class Store:
             "commit": commit,
             "release_id": release_id,
         }
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(insert(t.IMAGES).values(row).on_conflict_do_nothing())
 
     def list_images(self, app: str | None = None) -> tuple[Mapping[str, Any], ...]:
@@ -236,7 +238,7 @@ class Store:
         """Append an event and return it with its number."""
         row = {**_row(event, t.EVENTS), "facts": dict(event.facts)}
         del row["sequence"]
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             result = connection.execute(insert(t.EVENTS).values(row))
         return replace(event, sequence=int(result.lastrowid))
 
@@ -266,7 +268,7 @@ class Store:
         """
         row = {"name": name, "owner": owner, "reason": reason, "since": at}
         holder = select(t.LOCKS).where(t.LOCKS.c.name == name)
-        with self._engine.begin() as connection:  # one transaction: nobody lets go in between
+        with self._transaction() as connection:  # one transaction: nobody lets go in between
             connection.execute(insert(t.LOCKS).values(row).on_conflict_do_nothing())
             found = Lock(**connection.execute(holder).mappings().one())
         if found.owner != owner:
@@ -274,13 +276,13 @@ class Store:
 
     def unlock_all(self, *, owner: str) -> None:
         """Let go of every lock that *owner* has."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(delete(t.LOCKS).where(t.LOCKS.c.owner == owner))
 
     def unlock(self, name: str, *, owner: str) -> None:
         """Let go of one lock, if *owner* has it."""
         mine = (t.LOCKS.c.name == name) & (t.LOCKS.c.owner == owner)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(delete(t.LOCKS).where(mine))
 
     def find_lock(self, name: str) -> Lock | None:
@@ -291,7 +293,7 @@ class Store:
     def say(self, release_id: str, word: str, *, actor: str, at: datetime) -> None:
         """Keep a person's word on a release; the first of its kind counts."""
         row = {"release_id": release_id, "word": word, "actor": actor, "at": at}
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(insert(t.WORDS).values(row).on_conflict_do_nothing())
 
     def said(self, release_id: str, word: str) -> str | None:
@@ -304,15 +306,20 @@ class Store:
         """Return the number of events; a cheap sign of life for ``doctor``."""
         return int(self._rows(select(func.count().label("n")).select_from(t.EVENTS))[0]["n"])
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with database_errors(self._engine.url.database), self._engine.begin() as connection:
+            yield connection
+
     def _put(self, table: Table, row: Mapping[str, Any]) -> None:
         key = {column.name for column in table.primary_key}
         statement = insert(table).values(row)
         rest = {name: statement.excluded[name] for name in row if name not in key}
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest))
 
     def _rows(self, query: Any) -> tuple[Mapping[str, Any], ...]:
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return tuple(dict(row) for row in connection.execute(query).mappings())
 
 
