@@ -174,6 +174,18 @@ def test_a_group_is_made_out_of_traffic_and_read_back(here: Deployment) -> None:
     assert cluster.rule.startswith("arn:aws:elasticloadbalancing:")
 
 
+def test_tags_of_target_groups_have_only_letters_that_elbv2_takes(here: Deployment) -> None:
+    wanted = here.wanted()
+    here.groups.create(replace(wanted, tags={**wanted.tags, VERSION_TAG: "1.0~rc1+3.g1a2b3c4"}))
+
+    elbv2 = here.place.account.elbv2
+    arn = here.see()[1].target_group
+    (found,) = elbv2.describe_tags(ResourceArns=[arn])["TagDescriptions"]
+    tags = {tag["Key"]: tag.get("Value", "") for tag in found["Tags"]}
+    assert tags[VERSION_TAG] == "1.0-rc1+3.g1a2b3c4"
+    assert here.see()[1].version == "1.0~rc1+3.g1a2b3c4"
+
+
 def test_creating_twice_makes_one(here: Deployment) -> None:
     name = here.create()
     here.groups.resize(name, Capacity(min=1, desired=3, max=3))

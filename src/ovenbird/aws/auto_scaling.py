@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         InstanceTypeDef,
     )
 
-GONE_WITHIN = timedelta(minutes=15)  # draining takes 5 at most by AWS's default
+GONE_WITHIN = timedelta(minutes=75)  # draining takes an hour at most: `draining_s`
 LOOK_EVERY = timedelta(seconds=1)
 
 

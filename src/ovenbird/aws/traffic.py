@@ -9,6 +9,7 @@ Source: ELBv2 API reference, CreateRule, ModifyRule, ForwardActionConfig, Target
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LAST_PRIORITY = 50_000  # Source: CreateRule, Priority
 _ATTEMPTS = 10  # to take a free priority; as many clusters may be made at once
 _TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
+_NOT_IN_TAGS = re.compile(r"[^\w\s.:/=+@-]")
 _STATES = {
     "initial": InstanceState.STARTING,
     "healthy": InstanceState.HEALTHY,
@@ -202,7 +204,7 @@ class Traffic:
                 HealthyThresholdCount=health.healthy_after,
                 UnhealthyThresholdCount=health.unhealthy_after,
                 Matcher={"HttpCode": "200"},
-                Tags=to_aws(tags),
+                Tags=to_aws(_allowed(tags)),
             )
         return answer["TargetGroups"][0]["TargetGroupArn"]
 
@@ -243,6 +245,14 @@ class Traffic:
             pages = self._elbv2.get_paginator("describe_rules")
             found = pages.paginate(ListenerArn=self._listener)
             return [rule for page in found for rule in page["Rules"] if not rule.get("IsDefault")]
+
+
+def _allowed(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags in the letters that ELBv2 takes: a version as `1.0~rc1` has others.
+
+    Source: ELBv2 API reference, Tag, Value: letters, digits, spaces and `_.:/=+-@`.
+    """
+    return {key: _NOT_IN_TAGS.sub("-", value) for key, value in tags.items()}
 
 
 def _weights(rule: RuleTypeDef) -> dict[str, int]:
