@@ -17,7 +17,6 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from ovenbird.config.documents import Strict
 
 NOT_BUILT_FORMATS = {"rpm", "apk", "archlinux", "ipk"}
-RESERVED_USERS = {"root", "daemon", "bin", "sys", "www-data", "nobody"}
 
 
 def _matches(pattern: str, words: str) -> AfterValidator:
@@ -40,10 +39,6 @@ AppName = Annotated[
     str,
     _matches(r"[a-zA-Z0-9._]+", "is not an app's name: use letters, digits, `.` and `_`, no `-`"),
     Field(max_length=64),
-]
-# Source: Frigga; a stack has the same characters, and the environment's name is the stack.
-EnvironmentName = Annotated[
-    str, _matches(r"[a-zA-Z0-9._]+", "is not an environment's name: no `-` and no spaces")
 ]
 # Source: Debian policy 5.6.1, Source; 5.6.7, Package.
 PackageName = Annotated[
@@ -284,7 +279,7 @@ class DeployPart(Strict):
     def _somewhere(self) -> DeployPart:
         if not self.environments:
             raise ValueError("names no environment, as `dev: {capacity: {...}}`")
-        for name in self.environments:
+        for name in self.environments:  # the cluster's stack: the characters that Frigga allows
             if not re.fullmatch(r"[a-zA-Z0-9._]+", name):
                 raise ValueError(f"`{name}` is not an environment's name: no `-`, no spaces")
         return self

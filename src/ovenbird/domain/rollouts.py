@@ -111,7 +111,7 @@ def plan_rollout(  # noqa: PLR0913 - all of it decides what is made; all by name
         InvalidRequest: The capacity or a canary's step makes no sense.
         Conflict: Another rollout is under way, or no name is free.
     """
-    _refuse_nonsense(environment, period_s)
+    refuse_nonsense(environment, period_s)
     existing = _half_made(cluster, image_id=image_id, release_id=release_id)
     if existing and existing.weight == 100:
         return Plan(actions=(), reason=f"`{existing.name}` of this release has all traffic")
@@ -147,11 +147,20 @@ def plan_retreat(cluster: Cluster, *, failed: ServerGroupName) -> Plan:
     return Plan(actions=(*_bring_back(cluster, old, bad), Decommission(name=failed)))
 
 
-def _refuse_nonsense(environment: EnvironmentSpec, period_s: float) -> None:
+def refuse_nonsense(environment: EnvironmentSpec, period_s: float) -> None:
+    """Refuse what no plan can be made of, before anything is done.
+
+    Args:
+        environment: A part of the manifest.
+        period_s: Period of the load balancer's metrics, seconds.
+
+    Raises:
+        InvalidRequest: The capacity or a canary's step makes no sense.
+    """
     capacity = environment.capacity
     if not 0 <= capacity.min <= capacity.desired <= capacity.max or capacity.desired < 1:
         raise InvalidRequest(
-            f"Capacity {capacity} (desired / min / max) of `{environment.name}` cannot be",
+            f"`deploy.{environment.name}`: capacity {capacity} (desired / min / max) cannot be",
             hint="Needed: `min` <= `desired` <= `max`, and at least 1 desired",
         )
     strategy = environment.strategy
@@ -161,13 +170,13 @@ def _refuse_nonsense(environment: EnvironmentSpec, period_s: float) -> None:
     rising = all(a < b for a, b in zip((0, *shares), (*shares, 100), strict=True))
     if not shares or not rising:
         raise InvalidRequest(
-            f"The canary steps of `{environment.name}` do not rise from 1 to 99",
+            f"`deploy.{environment.name}`: the canary steps do not rise from 1 to 99",
             hint="For example `steps_percent: [5, 25, 50]`",
         )
     least = PERIODS_PER_STEP * period_s
     if strategy.observe_s < least:
         raise InvalidRequest(
-            f"Canary steps of {strategy.observe_s:g} s in `{environment.name}` are too short",
+            f"`deploy.{environment.name}`: canary steps of {strategy.observe_s:g} s are too short",
             hint=f"Metrics come every {period_s:g} s: set `observe_s` to {least:g} or more",
         )
 

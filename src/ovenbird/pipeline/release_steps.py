@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ovenbird.config.manifest import load_manifest
-from ovenbird.domain.apps import AppSpec, Canary
+from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import CatalogEntry, RepositoryState
-from ovenbird.domain.errors import Aborted, InvalidRequest, NotFound, OvenbirdError
+from ovenbird.domain.errors import Aborted, NotFound, OvenbirdError
 from ovenbird.domain.images import (
     BLOCKS_UPLOADED_TAG,
     RELEASE_TAG,
@@ -20,6 +20,7 @@ from ovenbird.domain.images import (
 )
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
+from ovenbird.domain.rollouts import refuse_nonsense
 from ovenbird.domain.sources import Source
 from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.steps import Step
@@ -28,8 +29,6 @@ from ovenbird.stages import build as build_stage
 from ovenbird.stages import publish as publish_stage
 from ovenbird.stages import share as share_stage
 from ovenbird.system import git
-
-PERIODS = 3  # a canary step shorter than so many metric periods tells nothing
 
 
 def app_lock(app: str) -> str:
@@ -55,19 +54,14 @@ def check_feasible(app: AppSpec, ports: Ports) -> None:
 
     Raises:
         NotFound: An environment or the base image is not in the settings.
-        InvalidRequest: A canary step is too short for the metrics.
+        InvalidRequest: A canary step is too short for the metrics, or no plan can be made.
     """
     _base_image_name(app, ports)
     for spec in app.environments:
         if spec.name not in ports.environments:
             known = ", ".join(f"`{name}`" for name in ports.environments)
             raise NotFound(f"No environment `{spec.name}` in the settings", hint=f"Known: {known}")
-        shortest = PERIODS * ports.environments[spec.name].period_s
-        if isinstance(spec.strategy, Canary) and spec.strategy.observe_s < shortest:
-            raise InvalidRequest(
-                f"`deploy.{spec.name}`: `observe_s` of {spec.strategy.observe_s:g} s is too short",
-                hint=f"Metrics come every {shortest / PERIODS:g} s: give {shortest:g} s or more",
-            )
+        refuse_nonsense(spec, ports.environments[spec.name].period_s)
 
 
 def build(step: Step, request: ReleaseRequest, app: AppSpec) -> tuple[Package, ...]:

@@ -145,11 +145,6 @@ class Store:
         with self._transaction() as connection:
             connection.execute(insert(t.IMAGES).values(row).on_conflict_do_nothing())
 
-    def list_images(self, app: str | None = None) -> tuple[Mapping[str, Any], ...]:
-        """Return the baked images' records, newest first."""
-        query = select(t.IMAGES).order_by(t.IMAGES.c.created_at.desc())
-        return self._rows(query.where(t.IMAGES.c.app == app) if app else query)
-
     # Rollouts
 
     def put_rollout(self, rollout: Rollout) -> None:

@@ -108,11 +108,6 @@ class Room:
         """Install exact versions from our repository, signatures verified by apt."""
         self._run(apt.install(f"{pin.name}={pin.version}" for pin in pins))
 
-    def installed(self) -> tuple[str, ...]:
-        """Return ``name=version`` of every installed package, sorted."""
-        listed = self._answer(["dpkg-query", "-W", "-f", "${Package}=${Version}\n"])
-        return tuple(sorted(listed.split()))
-
     def clean(self) -> None:
         """Remove what must not be in an image, and what differs between two bakes."""
         _clean(self._root)
@@ -160,9 +155,6 @@ class Room:
             on_line=self._progress,
             env=_environment(),
         )
-
-    def _answer(self, argv: list[str]) -> str:
-        return run(_inside(self._root, argv), timeout_s=60, env=_environment())
 
 
 def _inside(root: Path, argv: list[str]) -> list[str]:
