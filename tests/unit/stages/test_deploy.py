@@ -1,0 +1,199 @@
+"""Each action looks once more, is carried out, and waits no longer than it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId, InstanceState
+from ovenbird.domain.errors import Conflict, Unhealthy
+from ovenbird.domain.names import ClusterName, ServerGroupName
+from ovenbird.domain.plans import (
+    Action,
+    AwaitHealthy,
+    CreateServerGroup,
+    Decommission,
+    Disable,
+    Enable,
+    Judge,
+    Pin,
+    Resize,
+    SetWeights,
+    Unpin,
+    Weight,
+)
+from ovenbird.stages.deploy import carry_out, check
+from tests.unit.domain.clusters_model import NOW, Shape, cluster, environment, name, rollout
+
+SERVING = Shape(weight=100)
+RESTING = Shape(rested=timedelta(minutes=1))
+NONE = Capacity(min=0, desired=0, max=2)
+
+
+@dataclass
+class Turning:
+    """A clock that goes on when somebody waits."""
+
+    at: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@dataclass
+class Groups:
+    """Writes down what it is asked to do; one more instance is healthy at each look."""
+
+    log: list[tuple[Any, ...]] = field(default_factory=list)
+    most: int = 9
+
+    def list_instances(self, of: ServerGroupName) -> tuple[Instance, ...]:
+        self.log.append(("list_instances", of))
+        healthy = min(len(self.log) - 1, self.most)
+        states = [InstanceState.HEALTHY] * healthy + [InstanceState.UNHEALTHY] * (3 - healthy)
+        return tuple(
+            Instance(instance_id=InstanceId(f"i-{n}"), state=state, reason="" if not n else "502")
+            for n, state in enumerate(states)
+        )
+
+    def create(self, wanted: CreateServerGroup) -> None:
+        self.log.append(("create", wanted.name))
+
+    def pin(self, of: ServerGroupName) -> None:
+        self.log.append(("pin", of))
+
+    def unpin(self, of: ServerGroupName) -> None:
+        self.log.append(("unpin", of))
+
+    def resize(self, of: ServerGroupName, capacity: Capacity) -> None:
+        self.log.append(("resize", of, capacity))
+
+    def set_weights(self, weights: Sequence[Weight]) -> None:
+        self.log.append(("set_weights", *weights))
+
+    def disable(self, of: ServerGroupName, *, at: datetime) -> None:
+        self.log.append(("disable", of, at))
+
+    def enable(self, of: ServerGroupName) -> None:
+        self.log.append(("enable", of))
+
+    def destroy(self, of: ServerGroupName) -> None:
+        self.log.append(("destroy", of))
+
+    def get_cluster(self, of: ClusterName, environment: str) -> Cluster:
+        raise NotImplementedError
+
+    def list_clusters(self, environment: str) -> tuple[Cluster, ...]:
+        raise NotImplementedError
+
+
+def all_to(version: int) -> SetWeights:
+    return SetWeights(weights=(Weight(name=name(version), percent=100),))
+
+
+def create() -> CreateServerGroup:
+    made = rollout(cluster(), environment()).actions[0]
+    assert isinstance(made, CreateServerGroup)
+    return made
+
+
+def judge() -> Judge:
+    actions = rollout(cluster(SERVING), environment()).actions
+    return next(action for action in actions if isinstance(action, Judge))
+
+
+def awaiting(instances: int) -> AwaitHealthy:
+    return AwaitHealthy(name=name(1), instances=instances, within=timedelta(seconds=5))
+
+
+@pytest.mark.parametrize(
+    ("action", "done"),
+    [
+        (create(), ("create", name(1))),
+        (Pin(name=name(1)), ("pin", name(1))),
+        (Unpin(name=name(1)), ("unpin", name(1))),
+        (Resize(name=name(1), capacity=NONE), ("resize", name(1), NONE)),
+        (all_to(1), ("set_weights", Weight(name=name(1), percent=100))),
+        (Disable(name=name(1)), ("disable", name(1), NOW)),
+        (Enable(name=name(1)), ("enable", name(1))),
+        (Decommission(name=name(1)), ("destroy", name(1))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_action_does_one_thing_and_says_it(action: Action, done: tuple[Any, ...]) -> None:
+    groups, said = Groups(), list[str]()
+
+    carry_out(action, groups=groups, clock=Turning(), progress=said.append)
+
+    assert groups.log == [done]
+    assert len(said) == 1
+
+
+def test_a_judgement_is_not_deployed() -> None:
+    with pytest.raises(Conflict, match="to be judged"):
+        carry_out(judge(), groups=Groups(), clock=Turning(), progress=lambda _text: None)
+
+
+def test_waiting_ends_with_the_last_instance_and_tells_each_that_comes() -> None:
+    groups, clock, said = Groups(), Turning(), list[str]()
+
+    carry_out(awaiting(2), groups=groups, clock=clock, progress=said.append)
+
+    assert clock.at == NOW + timedelta(seconds=2)
+    assert [text.rpartition(": ")[2] for text in said[1:]] == [
+        f"{n} of 2 instances healthy" for n in (0, 1, 2)
+    ]
+
+
+def test_waiting_too_long_says_what_was_seen_and_names_the_instances() -> None:
+    with pytest.raises(Unhealthy, match="has 1 of 2 instances healthy after 5 s: 502") as caught:
+        carry_out(awaiting(2), groups=Groups(most=1), clock=Turning(), progress=lambda _text: None)
+
+    assert caught.value.facts["instances"] == "i-0, i-1, i-2"
+
+
+@pytest.mark.parametrize(
+    ("seen", "action", "words"),
+    [
+        (cluster(SERVING, Shape(healthy=0)), all_to(2), "dark"),
+        (cluster(SERVING), all_to(2), "not there any more"),
+        (cluster(SERVING), Decommission(name=name(1)), "in traffic"),
+        (cluster(SERVING), Disable(name=name(1)), "in traffic"),
+        (cluster(SERVING), Disable(name=name(2)), "not there any more"),
+        (cluster(SERVING), Resize(name=name(1), capacity=NONE), "in traffic"),
+        (cluster(SERVING), Resize(name=name(2), capacity=NONE), "not there any more"),
+        (cluster(SERVING), Pin(name=name(2)), "not there any more"),
+        (cluster(SERVING), Unpin(name=name(2)), "not there any more"),
+        (cluster(SERVING), Enable(name=name(2)), "not there any more"),
+        (cluster(), awaiting(1), "not there any more"),
+        (cluster(SERVING), judge(), "not there any more"),
+        (cluster(SERVING), create(), "belongs to release `old`"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
+)
+def test_the_world_may_have_moved_since_the_plan(seen: Cluster, action: Action, words: str) -> None:
+    with pytest.raises(Conflict, match=words) as caught:
+        check(action, seen)
+
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("seen", "action"),
+    [
+        (cluster(Shape(weight=100, healthy=0), Shape(healthy=0)), all_to(2)),  # dark already
+        (cluster(SERVING, RESTING), Decommission(name=name(2))),
+        (cluster(SERVING), Decommission(name=name(2))),  # a second run finds it gone
+        (cluster(SERVING, RESTING), Resize(name=name(2), capacity=NONE)),
+        (cluster(Shape(release="new")), create()),  # a second run finds it made
+    ],
+)
+def test_what_harms_nothing_may_be_done_again(seen: Cluster, action: Action) -> None:
+    check(action, seen)
