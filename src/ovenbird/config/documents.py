@@ -39,7 +39,18 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
 
-def read(path: Path, model: type[M], *, later: Mapping[str, str], missing: str) -> M:
+MEND = "Correct the file and ask again"
+
+
+def read(
+    path: Path,
+    model: type[M],
+    *,
+    later: Mapping[str, str],
+    missing: str,
+    shown: str = "",
+    mend: str = MEND,
+) -> M:
     """Read and check one document.
 
     Args:
@@ -48,47 +59,53 @@ def read(path: Path, model: type[M], *, later: Mapping[str, str], missing: str) 
         later: Keys that are known but not built yet, dotted without indices, as
             ``image.recipe.ansible`` → what to do instead.
         missing: Hint for the reader when the file does not exist.
+        shown: What errors call the file; its path by default.
+        mend: Hint for the reader when something in it is wrong.
 
     Raises:
         NotFound: The file does not exist.
         InvalidRequest: It is not YAML, or something in it is wrong; each place is named.
     """
-    data = _parse(path, missing=missing)
+    name = shown or str(path)
+    data = _parse(path, name, missing=missing)
     try:
         return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except pydantic.ValidationError as error:
-        raise _refusal(path, data, _complaints(error, model, data, later)) from error
+        found = _complaints(error, model, data, later)
+        raise _refusal(name, data, found, mend=mend) from error
 
 
-def _parse(path: Path, *, missing: str) -> CommentedMap:
+def _parse(path: Path, name: str, *, missing: str) -> CommentedMap:
     try:
         data = YAML(typ="rt").load(path.read_text())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise NotFound(f"`{path}` does not exist", hint=missing) from error
+        raise NotFound(f"`{name}` does not exist", hint=missing) from error
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{path}: not text in UTF-8", hint="Save it as UTF-8") from error
+        raise InvalidRequest(f"{name}: not text in UTF-8", hint="Save it as UTF-8") from error
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark else 1
         problem = str(error.problem or "not YAML").strip()
         raise InvalidRequest(
-            f"{path}:{line}: {problem}", hint="Check indentation, colons and quotes on that line"
+            f"{name}:{line}: {problem}", hint="Check indentation, colons and quotes on that line"
         ) from error
     except YAMLError as error:
-        raise InvalidRequest(f"{path}: not YAML: {error}", hint="Check the file") from error
+        raise InvalidRequest(f"{name}: not YAML: {error}", hint="Check the file") from error
     if not isinstance(data, CommentedMap):
-        raise InvalidRequest(f"{path}:1: must be a mapping of keys to values", hint=missing)
+        raise InvalidRequest(f"{name}:1: must be a mapping of keys to values", hint=missing)
     return data
 
 
-def _refusal(path: Path, data: CommentedMap, found: Sequence[tuple[Place, str]]) -> InvalidRequest:
+def _refusal(
+    name: str, data: CommentedMap, found: Sequence[tuple[Place, str]], *, mend: str
+) -> InvalidRequest:
     placed = sorted({(_line(data, place), _dotted(place), text) for place, text in found})
-    lines = [f"{path}:{line}: `{dotted}`: {text}" for line, dotted, text in placed]
+    lines = [f"{name}:{line}: `{dotted}`: {text}" for line, dotted, text in placed]
     count = "" if len(lines) == 1 else f"{len(lines)} mistakes:\n"
     return InvalidRequest(
         count + "\n".join(lines),
-        hint="Correct the file and ask again",
-        file=str(path),
+        hint=mend,
+        file=name,
         line=placed[0][0],
         mistakes=len(lines),
     )

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from ovenbird.config import manifest_schema as schema
-from ovenbird.config.documents import read
+from ovenbird.config.documents import MEND, read
 from ovenbird.domain.apps import (
     DEFAULT_ALARM,
     AlarmSpec,
@@ -22,6 +22,7 @@ from ovenbird.domain.apps import (
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec, ShellStep
 from ovenbird.domain.packages import Content, ContentKind, PackageFormat, PackageSpec, Service
+from ovenbird.domain.sources import Source
 
 MANIFEST = "ovenbird.yaml"
 MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
@@ -41,18 +42,38 @@ LATER = MappingProxyType(
 )
 
 
-def load_manifest(path: Path) -> AppSpec:
+def load_committed(source: Source, checkout: Path) -> AppSpec:
+    """Read the manifest of one commit; errors call the file as git does.
+
+    Args:
+        source: The commit.
+        checkout: The app's directory in a tree of it.
+
+    Raises:
+        NotFound: The commit has no manifest there.
+        InvalidRequest: Something in it is wrong; each place is named with its line.
+    """
+    return load_manifest(
+        checkout,
+        shown=str(PurePosixPath(source.directory) / MANIFEST),
+        mend="Correct it, commit it, and ask again",
+    )
+
+
+def load_manifest(path: Path, *, shown: str = "", mend: str = MEND) -> AppSpec:
     """Read an app's manifest.
 
     Args:
         path: The file, or the directory that holds it.
+        shown: What errors call it; its path by default.
+        mend: Hint for the reader when something in it is wrong.
 
     Raises:
         NotFound: It does not exist.
         InvalidRequest: Something in it is wrong; each place is named with its line.
     """
     file = path / MANIFEST if path.is_dir() else path
-    return _app(read(file, schema.Manifest, later=LATER, missing=MISSING))
+    return _app(read(file, schema.Manifest, later=LATER, missing=MISSING, shown=shown, mend=mend))
 
 
 def _app(raw: schema.Manifest) -> AppSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ovenbird.config.manifest import load_manifest
+from ovenbird.config.manifest import load_committed
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Progress
 from ovenbird.stages.build import build
@@ -32,5 +32,5 @@ def build_packages(app: str, ref: str, *, into: Path, progress: Progress) -> tup
         source = git.resolve(url, ref, mirror=mirror)
         progress(f"Building `{ref}`, commit {source.short_commit}")
         checkout = git.checkout(source, mirror=mirror, into=Path(directory) / "checkout")
-        spec = load_manifest(checkout)
+        spec = load_committed(source, checkout)
         return build(source, spec, checkout=checkout, outbox=into, progress=progress)

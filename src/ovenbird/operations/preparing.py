@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovenbird.config.manifest import load_manifest
+from ovenbird.config.manifest import load_committed
 from ovenbird.domain.apps import AppSpec, EnvironmentSpec
 from ovenbird.domain.images import COMMIT_TAG, ImageId
 from ovenbird.domain.names import ClusterName
@@ -88,7 +88,7 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
     source = git.resolve(url, ref, mirror=mirror, directory=directory)
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
         checkout = git.checkout(source, mirror=mirror, into=Path(place) / "checkout")
-        spec = load_manifest(checkout)
+        spec = load_committed(source, checkout)
         version = version_of(checkout, spec.package)
     check_feasible(spec, ports)
     base_image(spec, ports)

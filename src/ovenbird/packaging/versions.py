@@ -33,7 +33,7 @@ def version_of(checkout: Path, spec: PackageSpec) -> str:
         version = Version.from_vcs(Vcs.Git, pattern=pattern, path=checkout, full_commit=False)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
-        raise InvalidRequest(f"`{checkout}` has no version: {first}", hint=hint) from error
+        raise InvalidRequest(f"The commit's tags make no version: {first}", hint=hint) from error
     text = debian_version(
         version.base,
         stage=f"{version.stage or ''}{version.revision if version.revision is not None else ''}",

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from ovenbird.config.manifest import load_manifest
+from ovenbird.config.manifest import load_committed
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import CatalogEntry, RepositoryState
 from ovenbird.domain.errors import Aborted, NotFound, OvenbirdError
@@ -44,7 +44,7 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
         InvalidRequest: The manifest is wrong.
     """
     source, checkout = _checkout(step, request)
-    app = load_manifest(checkout)
+    app = load_committed(source, checkout)
     check_feasible(app, step.ports)
     return source, app
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovenbird.config.manifest import load_manifest
+from ovenbird.config.manifest import load_committed, load_manifest
 from ovenbird.domain.apps import DEFAULT_ALARM, AllAtOnce, AppSpec, Canary
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import ContentKind, PackageFormat
+from ovenbird.domain.sources import Source
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFEST = """\
@@ -150,3 +151,20 @@ def test_no_unknown_key_is_ever_ignored(tmp_path_factory: pytest.TempPathFactory
 
     with pytest.raises(InvalidRequest, match=f"`x{key}`: unknown key"):
         load_manifest(path)
+
+
+def test_the_manifest_of_a_commit_is_called_as_git_calls_it(tmp_path: Path) -> None:
+    source = Source(
+        url="/srv/apps", ref="main", commit="a" * 40, committed_at_epoch_s=0, directory="apps/hello"
+    )
+
+    with pytest.raises(NotFound) as missing:
+        load_committed(source, tmp_path)
+    (tmp_path / "ovenbird.yaml").write_text("app: hello\nmaintainr: Ann <ann@example.com>\n")
+    with pytest.raises(InvalidRequest) as wrong:
+        load_committed(source, tmp_path)
+
+    assert str(missing.value) == "`apps/hello/ovenbird.yaml` does not exist"
+    assert "apps/hello/ovenbird.yaml:2: `maintainr`: unknown key" in str(wrong.value)
+    assert str(tmp_path) not in str(wrong.value)
+    assert "commit it" in wrong.value.hint
