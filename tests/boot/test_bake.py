@@ -169,9 +169,12 @@ def test_two_bakes_from_scratch_are_bit_identical(
 def test_a_failing_recipe_step_leaves_nothing(bakery: Bakery) -> None:
     request = replace(bakery.request, recipe=(ShellStep(lines=("echo because; exit 7",)),))
 
-    with pytest.raises(CommandFailed, match="status 7") as caught:
+    with pytest.raises(
+        CommandFailed, match="`echo because; exit 7` exited with status 7"
+    ) as caught:
         bakery.bake(request)
 
+    assert "image.recipe" in caught.value.hint
     assert caught.value.facts["stderr"] == "because"
     assert bakery.left() == []
 
@@ -183,7 +186,23 @@ def test_a_package_of_another_key_is_refused_by_apt(bakery: Bakery, tmp_path: Pa
     with pytest.raises(CommandFailed) as caught:
         bakery.bake(replace(bakery.request, repository=state, fresh=True))
 
+    assert str(caught.value) == "The bake failed: `apt-get update` exited with status 100"
     assert "NO_PUBKEY" in str(caught.value.facts["stderr"])
+    assert bakery.left() == []
+
+
+def test_a_package_that_was_changed_after_its_publication_is_refused(bakery: Bakery) -> None:
+    (deb,) = Path(bakery.request.repository.directory).rglob("hello_*.deb")
+    was = deb.read_bytes()
+    deb.write_bytes(was[:-1] + bytes([was[-1] ^ 1]))
+    try:
+        with pytest.raises(CommandFailed, match="`apt-get install hello=") as caught:
+            bakery.bake(replace(bakery.request, fresh=True))
+    finally:
+        deb.write_bytes(was)
+
+    assert "Hash Sum mismatch" in str(caught.value.facts["stderr"])
+    assert "verified" in caught.value.hint
     assert bakery.left() == []
 
 

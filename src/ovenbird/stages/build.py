@@ -19,7 +19,7 @@ from ovenbird.domain.ports import Progress
 from ovenbird.domain.sources import Source
 from ovenbird.packaging import nfpm
 from ovenbird.packaging.versions import version_of
-from ovenbird.system.commands import run, stream
+from ovenbird.system.commands import how_it_ended, run, stream
 
 NOBODY = 65534  # Source: Debian's base-passwd, users `nobody` and group `nogroup`
 PLACE = "/mnt"  # where a build that root asks for sees its checkout; every system has it
@@ -76,19 +76,11 @@ def _build(
         except CommandFailed as error:
             tail = "\n".join(str(error.facts.get("stderr", "")).splitlines()[-TAIL_LINES:])
             raise CommandFailed(
-                f"The build of `{spec.name}` failed: {_why(error, spec)}",
+                f"The build of `{spec.name}` failed: `{spec.build}` {how_it_ended(error)}",
                 hint=f"Read `{log}`, or run `{spec.build}` in a clone at {source.short_commit}",
                 log=str(log),
                 stderr=tail,
             ) from error
-
-
-def _why(error: CommandFailed, spec: PackageSpec) -> str:
-    if "status" in error.facts:
-        return f"`{spec.build}` exited with status {error.facts['status']}"
-    return (
-        f"`{spec.build}` ran past {spec.timeout_s:g} s" if "ran past" in str(error) else str(error)
-    )
 
 
 def _environment(source: Source, home: str) -> dict[str, str]:

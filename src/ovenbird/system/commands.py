@@ -77,7 +77,7 @@ def run(
     except FileNotFoundError as error:
         raise _not_installed(command[0]) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"`{line}` ran past {timeout_s:g} s") from error
+        raise _late(line, timeout_s, "") from error
     if done.returncode not in ok:
         raise _failed(line, done.returncode, done.stderr or done.stdout)
     return done.stdout
@@ -124,7 +124,7 @@ def stream(
         finally:
             timer.cancel()
     if late.is_set():
-        raise CommandFailed(f"`{line}` ran past {timeout_s:g} s", stderr="\n".join(tail))
+        raise _late(line, timeout_s, "\n".join(tail))
     if status:
         raise _failed(line, status, "\n".join(tail))
 
@@ -209,6 +209,20 @@ def _started(
         except BaseException:
             end_group(process)
             raise
+
+
+def how_it_ended(error: CommandFailed) -> str:
+    """Return how a program ended, for an error that names it in better words than its line."""
+    if "status" in error.facts:
+        return f"exited with status {error.facts['status']}"
+    if "within_s" in error.facts:
+        return f"ran past {error.facts['within_s']} s"
+    return f"could not be run: {error}"
+
+
+def _late(line: str, timeout_s: float, stderr: str) -> CommandFailed:
+    within = f"{timeout_s:g}"
+    return CommandFailed(f"`{line}` ran past {within} s", within_s=within, stderr=stderr)
 
 
 def _not_installed(program: str) -> CommandFailed:

@@ -25,12 +25,14 @@ from ovenbird.domain.errors import CommandFailed, Conflict
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.ports import Progress
 from ovenbird.system import apt, debugfs, overlays
-from ovenbird.system.commands import run, stream
+from ovenbird.system.commands import how_it_ended, run, stream
 from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
 from ovenbird.system.locks import file_lock
 
 STEP_TIMEOUT_S = 1800.0
 LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
+UNREAD = "apt says above which list it could not read, or whose signature is not its key's"
+NOT_INSTALLED = "apt says above which package could not be fetched, verified or installed"
 INSIDE = Path("run/ovenbird")
 POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in a bake; Source: invoke-rc.d(8)
 _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
@@ -94,19 +96,21 @@ class Room:
     def shell(self, line: str) -> None:
         """Run one shell line as root; a non-zero status fails the bake."""
         self._progress(f"$ {line}")
-        self._run(["sh", "-e", "-c", line])
+        self._run(["sh", "-e", "-c", line], said=line, hint="Mend `image.recipe`, or what it calls")
 
     def update(self) -> None:
         """Read package indexes: our own always, the distribution's when they are old."""
         stamp = self._cache / "updated"
         fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_FRESH_S
-        self._run(apt.update(only_ours=fresh))
+        self._run(apt.update(only_ours=fresh), said="apt-get update", hint=UNREAD)
         if not fresh:
             stamp.touch()
 
     def install(self, pins: Sequence[PackagePin]) -> None:
         """Install exact versions from our repository, signatures verified by apt."""
-        self._run(apt.install(f"{pin.name}={pin.version}" for pin in pins))
+        names = [f"{pin.name}={pin.version}" for pin in pins]
+        said = f"apt-get install {' '.join(names)}"
+        self._run(apt.install(names), said=said, hint=NOT_INSTALLED)
 
     def clean(self) -> None:
         """Remove what must not be in an image, and what differs between two bakes."""
@@ -148,13 +152,17 @@ class Room:
                 stderr="\n".join(wrong[:20]),
             )
 
-    def _run(self, argv: list[str]) -> None:
-        stream(
-            _inside(self._root, argv),
-            timeout_s=STEP_TIMEOUT_S,
-            on_line=self._progress,
-            env=_environment(),
-        )
+    def _run(self, argv: list[str], *, said: str, hint: str) -> None:
+        try:
+            stream(
+                _inside(self._root, argv),
+                timeout_s=STEP_TIMEOUT_S,
+                on_line=self._progress,
+                env=_environment(),
+            )
+        except CommandFailed as error:
+            text = f"The bake failed: `{said}` {how_it_ended(error)}"
+            raise CommandFailed(text, hint=hint, **error.facts) from error
 
 
 def _inside(root: Path, argv: list[str]) -> list[str]:
