@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from ovenbird.domain.errors import CommandFailed, NotFound
+from ovenbird.domain.errors import CommandFailed, InvalidRequest, NotFound
 from ovenbird.domain.sources import Source
 from ovenbird.system.commands import run
 
@@ -36,8 +37,10 @@ def resolve(url: str, ref: str, *, mirror: Path, directory: str = "") -> Source:
         directory: The app's directory in the repository; empty for its root.
 
     Raises:
+        InvalidRequest: The URL holds a password.
         NotFound: The remote cannot be read, or has no such ref.
     """
+    _refuse_password(url)
     _update_mirror(url, mirror)
     names = [HEAD_REF] if ref == "HEAD" else [f"refs/tags/{ref}", f"refs/heads/{ref}", ref]
     for name in names:
@@ -82,6 +85,16 @@ def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
     if not app.is_dir():
         raise NotFound(f"`{source.url}` has no directory `{source.directory}`")
     return app
+
+
+def _refuse_password(url: str) -> None:
+    """Refuse what would be kept in our records and shown by the catalog."""
+    parts = urlsplit(url)
+    if parts.password:
+        raise InvalidRequest(
+            f"The git URL of `{parts.hostname}{parts.path}` holds a password",
+            hint="Records and logs keep URLs: use an SSH key, as `git@HOST:PATH`",
+        )
 
 
 def _update_mirror(url: str, mirror: Path) -> None:

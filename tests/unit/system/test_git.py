@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.domain.errors import NotFound
+from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.system.commands import run
 from ovenbird.system.git import checkout, resolve
 
@@ -131,3 +131,14 @@ def test_a_missing_directory_of_the_app_is_named(tmp_path: Path, remote: Path) -
 
     with pytest.raises(NotFound, match="has no directory `nowhere`"):
         checkout(source, mirror=mirror, into=tmp_path / "tree")
+
+
+def test_a_url_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    url = "https://ann:s3cret@git.example/apps/hello.git"
+
+    with pytest.raises(InvalidRequest) as caught:
+        resolve(url, "HEAD", mirror=tmp_path / "mirror")
+
+    assert "`git.example/apps/hello.git`" in str(caught.value)
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+    assert not (tmp_path / "mirror").exists()
