@@ -171,6 +171,7 @@ def test_a_group_is_made_out_of_traffic_and_read_back(here: Deployment) -> None:
     assert (group.healthy, group.pinned_min, group.disabled_at) == (2, None, None)
     assert abs(group.created_at - datetime.now(tz=UTC)) < timedelta(minutes=1)  # noqa: TID251
     assert group.tags[IMAGE_TAG] == here.place.image_id
+    assert isinstance(here.groups.console(group.instances[0].instance_id), str)
     assert cluster.rule.startswith("arn:aws:elasticloadbalancing:")
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ovenbird.aws.alarms import Alarms
 from ovenbird.aws.auto_scaling import AutoScalingGroups, instances, tags_of
 from ovenbird.aws.clients import Account
+from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.launch_templates import LaunchTemplates
 from ovenbird.aws.traffic import Rule, Traffic
 from ovenbird.domain.clusters import (
@@ -27,6 +28,7 @@ from ovenbird.domain.clusters import (
     Capacity,
     Cluster,
     Instance,
+    InstanceId,
     InstanceState,
     ServerGroup,
 )
@@ -57,7 +59,7 @@ class ServerGroups:
     """The :class:`ovenbird.domain.ports.ServerGroups` that asks AWS.
 
     Permissions: those of ``AutoScalingGroups``, ``Traffic``, ``LaunchTemplates`` and
-    ``Alarms``.
+    ``Alarms``; ec2:GetConsoleOutput.
 
     Args:
         account: The environment's account.
@@ -77,6 +79,7 @@ class ServerGroups:
             raise InvalidRequest(
                 "The environment has no `listener_arn`", hint="Set it in the settings file"
             )
+        self._ec2 = account.ec2
         self._groups = AutoScalingGroups(account, clock=clock)
         self._network = network
         self._clock = clock
@@ -125,6 +128,12 @@ class ServerGroups:
         if raw is None:
             return ()
         return instances(raw, self._health(raw))
+
+    def console(self, instance_id: InstanceId) -> str:
+        """Return what an instance wrote on its console, as far as EC2 has it by now."""
+        with cloud_errors(f"reading the console of `{instance_id}`"):
+            answer = self._ec2.get_console_output(InstanceId=instance_id)
+        return answer.get("Output", "")
 
     def create(self, wanted: CreateServerGroup) -> None:
         """Make a server group out of traffic, or what of it is not there yet.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ovenbird.domain.catalog import RepositoryState
-from ovenbird.domain.clusters import Capacity, Cluster, Instance
+from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
 from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
@@ -105,6 +105,8 @@ class ServerGroups(Protocol):
     def list_clusters(self, environment: str) -> tuple[Cluster, ...]: ...
 
     def list_instances(self, name: ServerGroupName) -> tuple[Instance, ...]: ...
+
+    def console(self, instance_id: InstanceId) -> str: ...
 
     def create(self, wanted: CreateServerGroup) -> None: ...
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import assert_never
 
-from ovenbird.domain.clusters import Cluster, InstanceState
-from ovenbird.domain.errors import Conflict, Unhealthy
+from ovenbird.domain.clusters import Cluster, Instance, InstanceState
+from ovenbird.domain.errors import Conflict, OvenbirdError, Unhealthy
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.plans import (
     Action,
@@ -25,6 +27,11 @@ from ovenbird.domain.plans import (
 from ovenbird.domain.ports import Clock, Progress, ServerGroups
 
 EVERY = timedelta(seconds=1)  # one DescribeAutoScalingGroups and one DescribeTargetHealth
+CONSOLE_CHARS = 1500  # about twenty lines
+# What a machine writes goes to a person's terminal: no sequence of it may act there.
+_CONTROL = re.compile(
+    r"\x1b(?:\[[0-9;?]*[@-~]|\][^\x07\x1b]*\x07?|.)|[^\n\x20-\x7e\xa0-\U0010ffff]"
+)
 NEW_PLAN = "Look at the cluster and start again: a new plan will be made"
 
 
@@ -112,16 +119,29 @@ def _await_healthy(
         if healthy >= action.instances:
             return
         if clock.now() >= deadline:
+            _show_console(instances, groups=groups, progress=progress)
             reasons = "; ".join(sorted({i.reason for i in instances if i.reason}))
             raise Unhealthy(
                 f"`{action.name}` has {healthy} of {action.instances} instances healthy after"
                 f" {action.within.total_seconds():g} s{': ' if reasons else ''}{reasons}",
-                hint="Look at the console of one: does the service start and answer its health check?",  # noqa: E501
+                hint="Does the service start and answer its health check? See the console above",
                 server_group=str(action.name),
                 instances=", ".join(i.instance_id for i in instances),
             )
         seen = healthy
         clock.sleep(EVERY.total_seconds())
+
+
+def _show_console(
+    instances: tuple[Instance, ...], *, groups: ServerGroups, progress: Progress
+) -> None:
+    """Tell the end of one sick instance's console: the way back will destroy it."""
+    sick = [one.instance_id for one in instances if one.state is not InstanceState.HEALTHY]
+    for instance_id in sick[:1]:
+        with suppress(OvenbirdError):  # the cause is told in any case
+            lines = _CONTROL.sub("", groups.console(instance_id)).split("\n")
+            tail = "\n".join(line for line in lines if line.strip())[-CONSOLE_CHARS:]
+            progress(f"The end of the console of `{instance_id}`:\n{tail}")
 
 
 def _refuse_a_taken_name(action: CreateServerGroup, cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId, InstanceState
-from ovenbird.domain.errors import Conflict, Unhealthy
+from ovenbird.domain.errors import CloudError, Conflict, Unhealthy
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import (
     Action,
@@ -53,6 +53,7 @@ class Groups:
 
     log: list[tuple[Any, ...]] = field(default_factory=list)
     most: int = 9
+    console_text: str | None = None
 
     def list_instances(self, of: ServerGroupName) -> tuple[Instance, ...]:
         self.log.append(("list_instances", of))
@@ -62,6 +63,11 @@ class Groups:
             Instance(instance_id=InstanceId(f"i-{n}"), state=state, reason="" if not n else "502")
             for n, state in enumerate(states)
         )
+
+    def console(self, of: InstanceId) -> str:
+        if self.console_text is None:
+            raise CloudError("AWS refused")
+        return f"{of}\r\n{self.console_text}"
 
     def create(self, wanted: CreateServerGroup) -> None:
         self.log.append(("create", wanted.name))
@@ -157,6 +163,21 @@ def test_waiting_too_long_says_what_was_seen_and_names_the_instances() -> None:
         carry_out(awaiting(2), groups=Groups(most=1), clock=Turning(), progress=lambda _text: None)
 
     assert caught.value.facts["instances"] == "i-0, i-1, i-2"
+
+
+def test_what_a_sick_instance_wrote_is_told_before_it_is_destroyed() -> None:
+    said = list[str]()
+    written = "\x1b[31mFAILED\x1b[0m\r\n\x1b]0;title\x07\n\n   \nlogin: \x07"
+
+    with pytest.raises(Unhealthy, match="has 1 of 2"):
+        carry_out(
+            awaiting(2),
+            groups=Groups(most=1, console_text=written),
+            clock=Turning(),
+            progress=said.append,
+        )
+
+    assert said[-1] == "The end of the console of `i-1`:\ni-1\nFAILED\nlogin: "
 
 
 @pytest.mark.parametrize(
