@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovenbird.config.settings import state_home
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.operations.opening import Installation
+from ovenbird.system.caches import free_mib
 
 PROGRAMS = {
     "git": "git",
@@ -76,13 +78,13 @@ def _is_installed(name: str) -> bool:
 
 
 def _machine() -> tuple[Finding, ...]:
-    free_gib = shutil.disk_usage("/").free / 2**30
+    free_gib = free_mib(state_home()) / 1024
     return (
         Finding(what="root", ok=os.geteuid() == 0, hint="bakes need mounts: use sudo"),
         Finding(
             what=f"{FREE_GIB} GiB of free disk",
             ok=free_gib >= FREE_GIB,
-            hint=f"only {free_gib:.1f} GiB are free",
+            hint=f"only {free_gib:.1f} GiB are free for `{state_home()}`",
         ),
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
+from ovenbird.config.settings import cache_home
 from ovenbird.domain.apps import AppSpec, EnvironmentSpec
 from ovenbird.domain.images import COMMIT_TAG, ImageId
 from ovenbird.domain.names import ClusterName
@@ -81,7 +82,8 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
         InvalidRequest: The manifest is wrong.
         OvenbirdError: There is no room for a release on the disk.
     """
-    refuse_full_disk(installation.state, free_mib=NEEDED_MIB)
+    for written in (installation.state, cache_home()):
+        refuse_full_disk(written, needed_mib=NEEDED_MIB)
     ports = installation.ports
     url, directory = _located(app)
     mirror = ports.mirror(url)

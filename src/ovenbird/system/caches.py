@@ -13,7 +13,7 @@ from ovenbird.domain.errors import CommandFailed, Conflict, OvenbirdError
 from ovenbird.system.locks import file_lock
 
 IDLE = timedelta(hours=6)  # longer than any bake takes: what is in use is never idle
-_FULL = "No space left on device"
+_FULL = ("No space left on device", "enough free space in")  # the second are apt's words
 _SAID = ": no space left"
 
 
@@ -60,26 +60,36 @@ def full_disk_errors(where: Path, *, hint: str = "") -> Iterator[None]:
             raise
         raise OvenbirdError(f"The disk with `{where}` is full", hint=hint) from error
     except CommandFailed as error:
-        said = _FULL in f"{error} {error.facts.get('stderr')}"
-        if not said or str(error).endswith(_SAID):  # by a block inside of this one
+        text = f"{error} {error.facts.get('stderr')}"
+        if not any(words in text for words in _FULL) or str(error).endswith(
+            _SAID
+        ):  # by a block inside of this one
             raise
         raise CommandFailed(f"{error}{_SAID}", hint=hint, **error.facts) from error
 
 
-def refuse_full_disk(where: Path, *, free_mib: int) -> None:
+def refuse_full_disk(where: Path, *, needed_mib: int) -> None:
     """Look before a long work whether there is room for it.
 
     Args:
         where: A directory that is there or will be.
-        free_mib: MiB that the work takes.
+        needed_mib: MiB that the work takes.
 
     Raises:
         OvenbirdError: Less is free.
     """
-    there = next(path for path in (where, *where.parents) if path.exists())
-    free = shutil.disk_usage(there).free >> 20
-    if free < free_mib:
+    free = free_mib(where)
+    if free < needed_mib:
         raise OvenbirdError(
-            f"The disk with `{where}` is nearly full: {free} MiB are free, {free_mib} are needed",
-            hint=f"Free space below `{there}`",
+            f"The disk with `{where}` is nearly full: {free} MiB are free, {needed_mib} are needed",
+            hint=f"Free space on the disk with `{_nearest(where)}`",
         )
+
+
+def free_mib(where: Path) -> int:
+    """Return how much room there is for a directory that is there or will be."""
+    return shutil.disk_usage(_nearest(where)).free >> 20
+
+
+def _nearest(where: Path) -> Path:
+    return next(path for path in (where, *where.parents) if path.exists())

@@ -77,10 +77,10 @@ def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_done(tmp_path: Path) -> None:
-    refuse_full_disk(tmp_path / "to" / "come", free_mib=1)
+    refuse_full_disk(tmp_path / "to" / "come", needed_mib=1)
 
     with pytest.raises(OvenbirdError, match="MiB are free, 1000000000 are needed") as caught:
-        refuse_full_disk(tmp_path / "to" / "come", free_mib=1_000_000_000)
+        refuse_full_disk(tmp_path / "to" / "come", needed_mib=1_000_000_000)
     assert f"`{tmp_path}`" in caught.value.hint
 
 
