@@ -13,8 +13,8 @@ import pytest
 from ovenbird.domain.clusters import ROLLBACK_WINDOW_TAG
 from ovenbird.domain.errors import Conflict
 from ovenbird.operations import changing
-from tests.pipeline.conftest import Line
-from tests.pipeline.installation import WorldInstallation, apart, here
+from tests.pipeline.conftest import Line, Wait
+from tests.pipeline.installation import WorldInstallation, apart, begun, here
 from tests.pipeline.worlds import World
 
 
@@ -185,6 +185,30 @@ def test_a_change_whose_process_died_is_completed_by_resume(served: Line) -> Non
     assert served.world.look().groups["hello-prod-v002"].disabled_at is not None
     free = here(served.world, "cluster", "enable", "hello-prod-v002", "--yes")
     assert free.status == 0, free.err
+
+
+def test_a_change_can_be_aborted_while_it_waits(served: Line, wait: Wait) -> None:
+    with served.world.state() as state:
+        state.sick = True
+    words = ("cluster", "resize", "hello-prod", "--desired", "4", "--yes")
+    resize = begun(served.world, *words)
+    wait(lambda: "resize hello-prod-v002 to 4" in served.world.look().log)
+    [subject] = [c["rollout_id"] for c in _recent(served) if c["kind"] == "resize"]
+
+    here(served.world, "release", "abort", subject)
+    _, err = resize.communicate(timeout=30)
+
+    assert resize.returncode == 130, err
+    [phase] = [c["phase"] for c in _recent(served) if c["kind"] == "resize"]
+    assert phase == "aborted"
+    assert here(served.world, "cluster", "enable", "hello-prod-v001", "--dry-run").status == 0
+
+
+def _recent(line: Line) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = here(
+        line.world, "cluster", "show", "hello-prod", "--json"
+    ).data["recent"]  # fmt: skip
+    return found
 
 
 def test_images_say_what_is_in_them_and_where_they_run(served: Line) -> None:

@@ -259,7 +259,10 @@ class Groups:
         self._change(name, pinned_min=None)
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
-        self._change(name, capacity=capacity, instances=_instances(capacity))
+        with self._world.state() as state:
+            group = state.groups[str(name)]
+            fleet = group.instances if state.sick else _instances(capacity)
+            state.groups[str(name)] = replace(group, capacity=capacity, instances=fleet)
         self._world.note(f"resize {name} to {capacity.desired}")
 
     def set_weights(self, weights: Sequence[Weight]) -> None:

@@ -31,7 +31,13 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "ThrottlingException": Throttled,
     "RequestThrottledException": Throttled,
     "TooManyRequestsException": Throttled,
+    "RequestThrottled": Throttled,
+    "SlowDown": Throttled,
+    "Unavailable": Throttled,
     "ServiceUnavailable": Throttled,
+    "ServiceUnavailableException": Throttled,
+    "InternalError": Throttled,
+    "InternalFailure": Throttled,
     "InternalServerException": Throttled,
     "InsufficientInstanceCapacity": CapacityShortage,
     "InvalidAMIID.NotFound": NotFound,
@@ -54,12 +60,16 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "InvalidAMIID.Malformed": InvalidRequest,
     "InvalidParameterException": InvalidRequest,
 }
+_ALLOWED = "Do the policies of the role, or of the credentials, allow it?"
 HINTS = {
     "InvalidAMIID.NotFound": "Is it in this account and Region, or shared with this account?",
     "InvalidAMIID.Unavailable": "It was deregistered: name another one",
     "AccessDenied": "Does the role exist, and does its trust policy name this account?",
+    "AccessDeniedException": _ALLOWED,
+    "UnauthorizedOperation": _ALLOWED,
     "InvalidClientTokenId": "Look at the credentials file and the profile in the settings",
     "ExpiredToken": "Log in again",
+    "ExpiredTokenException": "Log in again",
 }
 
 

@@ -31,7 +31,7 @@ def cluster_change(change: ClusterChange) -> Ending:
             place = (where, change.cluster, change_id)
             recorded(f"{where}/{step_name(action)}", change_id, work.perform, place, number, action)
     except OvenbirdError as error:
-        ending = work.failure(str(error), error.hint, error)
+        ending = work.stopped(error)
         recorded_always(name, change_id, work.finish, change_id, ending)
         raise
     ending = Ending(phase=Phase.PROMOTED)

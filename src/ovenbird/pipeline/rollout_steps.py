@@ -296,6 +296,12 @@ def ending_of(error: OvenbirdError) -> Ending:
     return Ending(phase=phase, error=str(error), hint=error.hint, cause=type(error).__name__)
 
 
+def stopped(error: OvenbirdError) -> Ending:
+    """Return how a change ends that stopped on its way and is not taken back."""
+    ending = failure(str(error), error.hint, error)
+    return replace(ending, phase=Phase.ABORTED) if isinstance(error, Aborted) else ending
+
+
 def failure(text: str, hint: str, why: OvenbirdError) -> Ending:
     """Return how something ends of which nothing could be undone."""
     return Ending(phase=Phase.FAILED, error=text, hint=hint, cause=type(why).__name__)
