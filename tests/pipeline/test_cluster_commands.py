@@ -89,6 +89,53 @@ def test_a_change_can_be_read_by_programs(served: Line) -> None:
     ]
 
 
+def test_a_rollback_that_fails_in_the_middle_is_completed_by_the_next(served: Line) -> None:
+    with served.world.state() as state:
+        state.breaks_on = "weights hello-prod-v001 100"
+
+    failed = here(served.world, "cluster", "rollback", "hello-prod", "--yes")
+    with served.world.state() as state:
+        state.breaks_on = ""
+    again = here(served.world, "cluster", "rollback", "hello-prod", "--yes")
+
+    assert (failed.status, again.status) == (5, 0), again.err
+    assert prod(served) == {"v001": 100, "v002": 0}
+    groups = served.world.look().groups
+    assert groups["hello-prod-v001"].disabled_at is None
+    assert groups["hello-prod-v002"].disabled_at is not None
+    assert groups["hello-prod-v002"].pinned_min is not None
+    assert served.world.look().log.count("weights hello-prod-v001 100") == 2  # the first release's
+
+
+def test_a_decommission_that_fails_in_the_middle_is_completed_by_the_next(served: Line) -> None:
+    words = ("cluster", "decommission", "hello-prod-v001", "--without-way-back", "--yes")
+    with served.world.state() as state:
+        state.breaks_on = "destroy hello-prod-v001"
+
+    failed = here(served.world, *words)
+    again = here(served.world, *words)
+
+    assert (failed.status, again.status) == (5, 3)
+    assert prod(served) == {"v002": 100}
+    recent = here(served.world, "cluster", "show", "hello-prod", "--json").data["recent"]
+    assert (recent[0]["kind"], recent[0]["phase"]) == ("decommission", "failed")
+
+
+def test_what_is_done_is_not_done_again(served: Line) -> None:
+    for words in (
+        ("enable", "hello-prod-v002"),
+        ("resize", "hello-prod-v002", "--desired", "2"),
+        ("rollback", "hello-prod", "--to", "hello-prod-v002"),
+        ("disable", "hello-prod-v001"),
+    ):
+        before = served.world.look().log
+        said = here(served.world, "cluster", *words, "--yes")
+
+        assert said.status == 0, said.err
+        assert "Nothing to do" in said.out
+        assert served.world.look().log == before
+
+
 def test_a_rollback_when_nothing_older_is_left_is_a_conflict(served: Line) -> None:
     here(served.world, "cluster", "rollback", "hello-prod", "--yes")
 

@@ -29,7 +29,8 @@ def plan_rollback(
 ) -> Plan:
     """Plan the way back to a group that still has its instances; nothing is baked.
 
-    During a canary it is the way back to the old group. When nothing in traffic is healthy
+    During a canary it is the way back to the old group. One that stopped after it had moved
+    the weights is completed, before another goes further back. When nothing in traffic is healthy
     any more, one healthy instance is better than none: the weights move before the group grows.
 
     Args:
@@ -41,6 +42,8 @@ def plan_rollback(
         NotFound: There is no such group.
         Conflict: Nothing older is left.
     """
+    if (reached := _stopped_at(cluster)) and to in {None, reached.name}:
+        return Plan(actions=tuple(_completion(cluster, reached)))
     target = _find(cluster, to) if to else previous(cluster)
     if target is None:
         raise Conflict(
@@ -71,8 +74,10 @@ def plan_enable(cluster: Cluster, *, name: ServerGroupName, warm_up: timedelta) 
         NotFound: There is no such group.
     """
     group = _find(cluster, name)
-    if group.enabled:
+    if group.enabled and group.disabled_at is None:
         return Plan(actions=(), reason=f"`{name}` is enabled")
+    if group.enabled:  # an earlier run stopped after it had moved the weights
+        return Plan(actions=tuple(_released(group)))
     enabled = (*(other for other in cluster.groups if other.enabled), group)
     parts = {other.name: max(1, other.capacity.desired) for other in enabled}
     return Plan(
@@ -220,6 +225,22 @@ def _find(cluster: Cluster, name: ServerGroupName) -> ServerGroup:
         return found
     known = ", ".join(f"`{group.name}`" for group in cluster.groups) or "none"
     raise NotFound(f"No server group `{name}` in `{cluster.name}`", hint=f"There are {known}")
+
+
+def _stopped_at(cluster: Cluster) -> ServerGroup | None:
+    """Return the group to which a rollback has moved all traffic without telling that it did."""
+    serving = cluster.serving
+    if serving is None or serving.weight != 100 or serving.disabled_at is None:
+        return None
+    return serving
+
+
+def _completion(cluster: Cluster, reached: ServerGroup) -> Iterable[Action]:
+    yield from _released(reached)
+    newer = cluster.groups[cluster.groups.index(reached) + 1 :]
+    for group in newer:
+        if group.disabled_at is None:
+            yield from _rest(group)
 
 
 def _ready(group: ServerGroup, *, size: int, within: timedelta) -> Iterable[Action]:

@@ -228,9 +228,11 @@ def _move(job: _Job) -> tuple[Action, ...]:
     strategy = job.environment.strategy
     if isinstance(strategy, Canary) and old.healthy > 0:
         middle = (*_canary(job, old, strategy), *_full(job, create=False))
+    # A mark that a rollback left when it stopped: the time of resting begins anew.
+    stale = (Enable(name=old.name),) if old.disabled_at else ()
     # The old group is pinned before anything else and stays so while it rests: what a
     # rollback needs does not shrink. It is disabled after the new one has the traffic.
-    return (Pin(name=old.name), *middle, _all_to(job.name), Disable(name=old.name))
+    return (*stale, Pin(name=old.name), *middle, _all_to(job.name), Disable(name=old.name))
 
 
 def _canary(job: _Job, old: ServerGroup, strategy: Canary) -> tuple[Action, ...]:

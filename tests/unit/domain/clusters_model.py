@@ -31,6 +31,7 @@ from ovenbird.domain.plans import (
     Resize,
     SetWeights,
     Unpin,
+    describe,
 )
 from ovenbird.domain.rollouts import plan_rollout
 
@@ -60,6 +61,12 @@ class Shape:
     pinned: bool = False
     release: str = "old"
     healthy: int | None = None
+
+
+SERVING = Shape(weight=100)
+RESTING = Shape(rested=timedelta(minutes=1), pinned=True)
+# A rollback gave it the traffic and then stopped: it bears the marks of resting still.
+STOPPED = Shape(weight=100, rested=timedelta(hours=1), pinned=True)
 
 
 def group(version: int, shape: Shape) -> ServerGroup:
@@ -119,6 +126,11 @@ def rollout(seen: Cluster, spec: EnvironmentSpec, *, release: str = "new") -> Pl
         period_s=60.0,
         now=NOW,
     )
+
+
+def told(plan: Plan) -> list[str]:
+    """The plan in few words."""
+    return [describe(action).replace("`", "").replace("hello-prod-", "") for action in plan.actions]
 
 
 def after(seen: Cluster, actions: Iterable[Action]) -> Cluster:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ovenbird.domain.apps import AllAtOnce, Canary
-from ovenbird.domain.clusters import Capacity, Cluster
-from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound
-from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge, Plan, describe
-from ovenbird.domain.rollbacks import (
-    plan_decommission,
-    plan_disable,
-    plan_enable,
-    plan_resize,
-    plan_rollback,
-)
+from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.errors import Conflict, InvalidRequest
+from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge
 from ovenbird.domain.rollouts import plan_retreat
 from tests.unit.domain.clusters_model import (
     NOW,
-    WARM_UP,
+    RESTING,
+    SERVING,
+    STOPPED,
     Shape,
     after,
     app,
@@ -30,18 +24,12 @@ from tests.unit.domain.clusters_model import (
     environment,
     name,
     rollout,
+    told,
 )
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-SERVING = Shape(weight=100)
-RESTING = Shape(rested=MINUTE, pinned=True)
-
-
-def told(plan: Plan) -> list[str]:
-    """The plan in few words."""
-    return [describe(action).replace("`", "").replace("hello-prod-", "") for action in plan.actions]
 
 
 def test_the_first_rollout_goes_to_full_size_and_takes_all_traffic() -> None:
@@ -239,179 +227,10 @@ def test_a_retreat_to_a_dead_group_waits_for_it() -> None:
     assert told(plan_retreat(seen, failed=name(2)))[0].startswith("Wait up to")
 
 
-def test_a_rollback_goes_to_the_group_that_served_before() -> None:
-    assert told(plan_rollback(cluster(RESTING, SERVING), warm_up=WARM_UP)) == [
-        "Wait up to 60 s until v001 has 2 instances healthy",
-        "Send 100 % to v001",
-        "Enable v001",
-        "Unpin v001: give its old minimum back",
-        "Pin v002 at its present size",
-        "Disable v002: it rests with its instances, ready for a rollback",
-    ]
+def test_a_rollout_over_a_rollback_that_stopped_lets_the_old_group_rest_from_then_on() -> None:
+    done = after(cluster(STOPPED), rollout(cluster(STOPPED), environment(AllAtOnce())).actions)
 
-
-def test_a_rollback_does_not_go_to_what_was_rolled_back_itself() -> None:
-    """v2 was bad and rolled back to v1; then came v3."""
-    seen = cluster(Shape(rested=MINUTE), Shape(rested=HOUR), SERVING)
-
-    assert "Send 100 % to v001" in told(plan_rollback(seen, warm_up=WARM_UP))
-
-
-def test_a_rollback_after_a_rollback_goes_further_back() -> None:
-    seen = cluster(Shape(rested=HOUR), SERVING, Shape(rested=MINUTE))
-
-    assert "Send 100 % to v001" in told(plan_rollback(seen, warm_up=WARM_UP))
-
-
-def test_a_rollback_during_a_canary_is_the_way_back_to_the_old_group() -> None:
-    seen = cluster(Shape(weight=90), Shape(weight=10, size=1))
-
-    assert "Send 100 % to v001" in told(plan_rollback(seen, warm_up=WARM_UP))
-
-
-def test_a_rollback_grows_a_smaller_group_first() -> None:
-    seen = cluster(Shape(rested=MINUTE, size=1), Shape(weight=100, size=3))
-
-    assert told(plan_rollback(seen, warm_up=WARM_UP))[:3] == [
-        "Resize v001 to 3 / 1 / 9 (desired / min / max)",
-        "Wait up to 60 s until v001 has 3 instances healthy",
-        "Send 100 % to v001",
-    ]
-
-
-def test_a_rollback_does_not_wait_for_more_than_the_traffic_needs() -> None:
-    larger = Shape(rested=MINUTE, size=5, healthy=4)
-
-    plan = plan_rollback(cluster(larger, Shape(weight=100, size=3)), warm_up=WARM_UP)
-
-    assert told(plan)[:2] == [
-        "Wait up to 60 s until v001 has 3 instances healthy",
-        "Send 100 % to v001",
-    ]
-
-
-def test_a_rollback_of_a_dead_group_moves_the_weights_before_it_grows() -> None:
-    dead = Shape(weight=100, size=3, healthy=0)
-
-    plan = plan_rollback(cluster(Shape(rested=MINUTE, size=1), dead), warm_up=WARM_UP)
-
-    assert told(plan) == [
-        "Wait up to 60 s until v001 has 1 instance healthy",
-        "Send 100 % to v001",
-        "Enable v001",
-        "Pin v002 at its present size",
-        "Disable v002: it rests with its instances, ready for a rollback",
-        "Resize v001 to 3 / 1 / 9 (desired / min / max)",
-        "Wait up to 60 s until v001 has 3 instances healthy",
-    ]
-
-
-@pytest.mark.parametrize("seen", [cluster(), cluster(SERVING), cluster(SERVING, RESTING)])
-def test_a_rollback_needs_something_older(seen: Cluster) -> None:
-    with pytest.raises(Conflict, match="no older") as caught:
-        plan_rollback(seen, warm_up=WARM_UP)
-
-    assert caught.value.hint
-
-
-def test_a_rollback_to_a_name_that_is_not_there_is_refused() -> None:
-    with pytest.raises(NotFound, match="No server group") as caught:
-        plan_rollback(cluster(RESTING, SERVING), to=name(9), warm_up=WARM_UP)
-
-    assert "hello-prod-v001" in caught.value.hint
-
-
-def test_a_rollback_to_what_serves_has_nothing_to_do() -> None:
-    assert plan_rollback(cluster(RESTING, SERVING), to=name(2), warm_up=WARM_UP).reason
-
-
-def test_enabling_divides_by_size() -> None:
-    seen = cluster(Shape(rested=MINUTE, size=1), Shape(weight=100, size=3))
-
-    assert told(plan_enable(seen, name=name(1), warm_up=WARM_UP)) == [
-        "Wait up to 60 s until v001 has 1 instance healthy",
-        "Send 75 % to v002, 25 % to v001",
-        "Enable v001",
-    ]
-
-
-def test_disabling_gives_the_share_to_the_others() -> None:
-    seen = cluster(Shape(weight=90), Shape(weight=10))
-
-    assert told(plan_disable(seen, name=name(1)))[0] == "Send 100 % to v002"
-
-
-@pytest.mark.parametrize(
-    "seen", [cluster(SERVING), cluster(Shape(weight=10, healthy=0), Shape(weight=90))]
-)
-def test_disabling_the_last_that_serves_is_refused(seen: Cluster) -> None:
-    with pytest.raises(Conflict, match="dark"):
-        plan_disable(seen, name=seen.groups[-1].name)
-
-
-def test_resizing_waits_when_it_grows_only() -> None:
-    grown, less = Capacity(min=1, desired=3, max=9), Capacity(min=1, desired=1, max=9)
-
-    assert len(plan_resize(cluster(SERVING), capacity=grown, warm_up=WARM_UP).actions) == 2
-    assert len(plan_resize(cluster(SERVING), capacity=less, warm_up=WARM_UP).actions) == 1
-
-
-@pytest.mark.parametrize(
-    ("seen", "number", "words"),
-    [
-        (cluster(SERVING), 1, "dark"),
-        (cluster(RESTING, SERVING), 1, "rollback would need"),
-        (cluster(Shape(weight=90, pinned=True), Shape(weight=10)), 1, "under way"),
-    ],
-)
-def test_resizing_to_nothing_is_refused_where_it_hurts(
-    seen: Cluster, number: int, words: str
-) -> None:
-    nothing = Capacity(min=0, desired=0, max=9)
-
-    with pytest.raises(Conflict, match=words):
-        plan_resize(seen, name=name(number), capacity=nothing, warm_up=WARM_UP)
-
-
-def test_a_group_that_is_not_there_cannot_be_changed() -> None:
-    plans: tuple[Callable[[], Plan], ...] = (
-        lambda: plan_enable(cluster(SERVING), name=name(7), warm_up=WARM_UP),
-        lambda: plan_disable(cluster(SERVING), name=name(7)),
-        lambda: plan_decommission(cluster(SERVING), name=name(7), now=NOW, window=HOUR),
-    )
-
-    for plan in plans:
-        with pytest.raises(NotFound, match="No server group `hello-prod-v007`"):
-            plan()
-
-
-def test_what_is_in_traffic_is_not_decommissioned() -> None:
-    with pytest.raises(Conflict, match="in traffic"):
-        plan_decommission(cluster(SERVING), name=name(1), now=NOW, window=HOUR, waived=True)
-
-
-def test_what_a_rollback_needs_is_decommissioned_by_explicit_word_only() -> None:
-    seen = cluster(RESTING, SERVING)
-
-    with pytest.raises(Conflict, match="rollback would need"):
-        plan_decommission(seen, name=name(1), now=NOW, window=HOUR)
-    waived = plan_decommission(seen, name=name(1), now=NOW, window=HOUR, waived=True)
-    later = plan_decommission(seen, name=name(1), now=NOW + DAY, window=HOUR)
-
-    assert waived == later == Plan(actions=(Decommission(name=name(1)),))
-
-
-def test_the_policy_decommissions_what_rested_long_enough() -> None:
-    seen = cluster(Shape(rested=DAY), RESTING, SERVING)
-
-    assert plan_decommission(seen, now=NOW, window=HOUR) == Plan(
-        actions=(Decommission(name=name(1)),)
-    )
-    assert plan_decommission(cluster(RESTING, SERVING), now=NOW, window=HOUR).reason
-
-
-def test_a_dark_cluster_keeps_all_it_has() -> None:
-    assert plan_decommission(cluster(Shape(rested=DAY)), now=NOW, window=HOUR).actions == ()
+    assert done.groups[0].disabled_at == NOW
 
 
 def test_the_model_knows_the_manifest() -> None:
