@@ -13,7 +13,7 @@ from ovenbird.aws.waiting import await_state
 from ovenbird.domain.clusters import Capacity, Instance, InstanceId, InstanceState
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.names import ServerGroupName
-from ovenbird.domain.plans import CreateServerGroup
+from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup
 from ovenbird.domain.ports import Clock
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class AutoScalingGroups:
         if raw is None:
             raise Conflict(
                 f"`{name}` is not there any more",
-                hint="Look at the cluster and start again: a new plan will be made",
+                hint=NEW_PLAN,
             )
         return raw
 

@@ -35,7 +35,7 @@ from ovenbird.domain.clusters import (
 from ovenbird.domain.errors import Conflict, InvalidRequest
 from ovenbird.domain.images import RELEASE_TAG, TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ClusterName, ServerGroupName
-from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup, Weight
 from ovenbird.domain.ports import Clock
 from ovenbird.domain.rollouts import ENVIRONMENT_TAG
 
@@ -66,19 +66,12 @@ class ServerGroups:
         network: The environment's network.
         clock: For waiting.
         period_s: Period of the load balancer's metrics, for alarms.
-
-    Raises:
-        InvalidRequest: The environment has no listener.
     """
 
     def __init__(
         self, account: Account, network: NetworkSpec, *, clock: Clock, period_s: float = 60.0
     ) -> None:
         listener = network.listener_arn
-        if not listener:
-            raise InvalidRequest(
-                "The environment has no `listener_arn`", hint="Set it in the settings file"
-            )
         self._ec2 = account.ec2
         self._groups = AutoScalingGroups(account, clock=clock)
         self._network = network
@@ -230,7 +223,7 @@ class ServerGroups:
             if owner != wanted.release_id:
                 raise Conflict(
                     f"`{wanted.name}` belongs to release `{owner}`",
-                    hint="Look at the cluster and start again: a new plan will be made",
+                    hint=NEW_PLAN,
                 )
             return
         arn = self._traffic.find_target_group(wanted.name)

@@ -21,7 +21,7 @@ from ovenbird.domain.clusters import CLUSTER_TAG, InstanceState
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.images import APP_TAG
 from ovenbird.domain.names import ClusterName, ServerGroupName, target_group_name
-from ovenbird.domain.plans import CreateServerGroup
+from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup
 from ovenbird.domain.rollouts import ENVIRONMENT_TAG
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Traffic:
             names = ", ".join(f"`{name}`" for name in percents)
             raise Conflict(
                 f"The listener rule of `{cluster}` does not have all of {names}",
-                hint="Look at the cluster and start again: a new plan will be made",
+                hint=NEW_PLAN,
             )
         weights = {arn: wanted.get(arn, 0) for arn in rule.weights}
         if weights != rule.weights:

@@ -17,6 +17,9 @@ from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageId
 from ovenbird.domain.names import ServerGroupName
 
+# The hint of an action that finds the world moved since the plan was made.
+NEW_PLAN = "Look at the cluster and start again: a new plan will be made"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:

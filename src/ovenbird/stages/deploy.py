@@ -11,6 +11,7 @@ from ovenbird.domain.clusters import Cluster, Instance, InstanceState
 from ovenbird.domain.errors import Conflict, OvenbirdError, Unhealthy
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.plans import (
+    NEW_PLAN,
     Action,
     AwaitHealthy,
     CreateServerGroup,
@@ -32,7 +33,6 @@ CONSOLE_CHARS = 1500  # about twenty lines
 _CONTROL = re.compile(
     r"\x1b(?:\[[0-9;?]*[@-~]|\][^\x07\x1b]*\x07?|.)|[^\n\x20-\x7e\xa0-\U0010ffff]"
 )
-NEW_PLAN = "Look at the cluster and start again: a new plan will be made"
 
 
 def carry_out(  # noqa: C901, PLR0912 - one line for each kind of action
