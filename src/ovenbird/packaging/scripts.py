@@ -23,6 +23,8 @@ def users(spec: PackageSpec) -> tuple[str, ...]:
 
 def postinst(spec: PackageSpec, units: Sequence[str]) -> str:
     """Return the script that runs after unpacking: accounts first, then services."""
+    if not units:  # and so no accounts; a shell takes no empty branch
+        return _HEAD
     lines = [_HEAD, 'if [ "$1" = configure ]; then']
     for user in users(spec):
         lines += [
@@ -39,14 +41,13 @@ def postinst(spec: PackageSpec, units: Sequence[str]) -> str:
             f"    deb-systemd-helper update-state {name} >/dev/null || true",
             "  fi",
         ]
-    if units:
-        lines += [
-            "  if [ -d /run/systemd/system ]; then",
-            "    systemctl --system daemon-reload >/dev/null || true",
-            '    if [ -n "$2" ]; then action=restart; else action=start; fi',
-            f'    deb-systemd-invoke "$action" {" ".join(units)} >/dev/null || true',
-            "  fi",
-        ]
+    lines += [
+        "  if [ -d /run/systemd/system ]; then",
+        "    systemctl --system daemon-reload >/dev/null || true",
+        '    if [ -n "$2" ]; then action=restart; else action=start; fi',
+        f'    deb-systemd-invoke "$action" {" ".join(units)} >/dev/null || true',
+        "  fi",
+    ]
     return "\n".join([*lines, "fi", ""])
 
 

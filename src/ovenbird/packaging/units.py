@@ -40,8 +40,7 @@ def unit(spec: PackageSpec, service: Service) -> str:
         "",
         "[Service]",
         "Type=exec",
-        f"User={service.user}",
-        f"Group={service.user}",
+        f"User={service.user}",  # in its own first group: not every account has one of its name
         f"ExecStart={service.command}",
         *([f"ExecReload=/bin/kill -{reload} $MAINPID"] if reload else []),
         f"EnvironmentFile=-{ENVIRONMENT_FILE}",

@@ -19,7 +19,6 @@ from tests.unit.domain.clusters_model import (
     STOPPED,
     Shape,
     after,
-    app,
     cluster,
     environment,
     name,
@@ -231,7 +230,3 @@ def test_a_rollout_over_a_rollback_that_stopped_lets_the_old_group_rest_from_the
     done = after(cluster(STOPPED), rollout(cluster(STOPPED), environment(AllAtOnce())).actions)
 
     assert done.groups[0].disabled_at == NOW
-
-
-def test_the_model_knows_the_manifest() -> None:
-    assert app(environment()).environments == (environment(),)
