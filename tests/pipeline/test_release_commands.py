@@ -79,6 +79,8 @@ def test_a_commit_can_be_released_again_when_its_release_has_ended(line: Line) -
 
     said = start(line, "v1.0.0")
 
+    built = next(line for line in said.err.splitlines() if line.startswith("build"))
+    assert built.endswith("Found `hello` 1.0.0, published before from this commit")
     assert said.out.startswith(f"{line.request('v1.0.0').release_id[:-1]}2  promoted")
     assert line.world.look().log.count("register 1.0.0") == 1
 

@@ -22,6 +22,7 @@ from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
 from ovenbird.domain.rollouts import refuse_nonsense
 from ovenbird.domain.sources import Source
+from ovenbird.packaging.versions import version_of
 from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import bake as bake_stage
@@ -65,13 +66,35 @@ def check_feasible(app: AppSpec, ports: Ports) -> None:
 
 
 def build(step: Step, request: ReleaseRequest, app: AppSpec) -> tuple[Package, ...]:
-    """Check out, build and package."""
+    """Check out, build and package, or find what was published of this commit before.
+
+    What is published never changes: a build that gives other bytes each time would only be
+    refused, and no second attempt could come past it.
+    """
     source, checkout = _checkout(step, request)
     outbox = step.ports.directory / "outbox" / request.release_id
-    packages = build_stage.build(source, app, checkout=checkout, outbox=outbox, progress=step.say)
+    packages = _published(step, source, app, version_of(checkout, app.package))
+    packages = packages or build_stage.build(
+        source, app, checkout=checkout, outbox=outbox, progress=step.say
+    )
     shutil.rmtree(_work(step.ports, request), ignore_errors=True)
     step.ports.store.change_release(request.release_id, version=packages[0].version)
     return packages
+
+
+def _published(step: Step, source: Source, app: AppSpec, version: str) -> tuple[Package, ...]:
+    """Return the packages of an earlier attempt at this commit; all of them, or none."""
+    wanted = (app.package.name, version, source.commit)
+    known = {
+        entry.package.format: entry.package
+        for entry in step.ports.store.list_catalog(app.package.name)
+        if (entry.package.name, entry.package.version, entry.source.commit) == wanted
+    }
+    found = tuple(known[name] for name in app.package.formats if name in known)
+    if len(found) < len(app.package.formats) or not all(Path(p.path).exists() for p in found):
+        return ()
+    step.say(f"Found `{app.package.name}` {version}, published before from this commit")
+    return found
 
 
 def publish(
