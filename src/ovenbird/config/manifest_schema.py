@@ -16,6 +16,8 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 
 from ovenbird.config.documents import Strict
 
+# Source: EC2 user guide, "Run commands at launch": user data has 16 KB; ours is JSON around it.
+ENVIRONMENT_BYTES = 12_000
 NOT_BUILT_FORMATS = {"rpm", "apk", "archlinux", "ipk"}
 
 
@@ -256,6 +258,14 @@ class EnvironmentPart(Strict):
     environment: Mapping[VariableName, str] = Field(default_factory=dict)
     rollback_window_s: Annotated[float, Field(ge=0)] = 3600.0
 
+    @field_validator("environment")
+    @classmethod
+    def _fits(cls, environment: Mapping[str, str]) -> Mapping[str, str]:
+        size = sum(len(f'{name}="{value}"\n'.encode()) for name, value in environment.items())
+        if size > ENVIRONMENT_BYTES:
+            raise ValueError(f"has {size} bytes; user data carries {ENVIRONMENT_BYTES} of it")
+        return environment
+
 
 class DeployPart(Strict):
     """How the app is deployed; keys that are not known here are environments, in order."""
@@ -280,8 +290,10 @@ class DeployPart(Strict):
         if not self.environments:
             raise ValueError("names no environment, as `dev: {capacity: {...}}`")
         for name in self.environments:  # the cluster's stack: the characters that Frigga allows
-            if not re.fullmatch(r"[a-zA-Z0-9._]+", name):
-                raise ValueError(f"`{name}` is not an environment's name: no `-`, no spaces")
+            if not re.fullmatch(r"[a-zA-Z0-9._]{1,32}", name):
+                raise ValueError(
+                    f"`{name}` is not an environment's name: no `-`, no spaces, 32 letters at most"
+                )
         return self
 
 
