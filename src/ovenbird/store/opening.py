@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from ovenbird.domain.errors import Conflict
 from ovenbird.store.faults import database_errors
 from ovenbird.store.records import Store
 from ovenbird.system.locks import file_lock
@@ -24,13 +25,20 @@ def open_store(url: str) -> Store:
         url: As ``sqlite:////var/lib/ovenbird/store.sqlite``.
 
     Raises:
+        Conflict: A newer version of this program has migrated it.
         Unrecorded: It cannot be read or written.
     """
     engine = create_engine(url, poolclass=NullPool)
     event.listen(engine, "connect", _prepare)
     path = Path(engine.url.database or "store")
     with database_errors(path):
-        if _version(engine) != NEWEST:
+        version = _version(engine)
+        if version > NEWEST:
+            raise Conflict(
+                f"The records in `{path}` are those of a newer version of ovenbird",
+                hint="Use that version, or another `state_directory` in the settings",
+            )
+        if version != NEWEST:
             path.parent.mkdir(parents=True, exist_ok=True)
             with file_lock(path.with_suffix(".migrating")):
                 migrate(engine)

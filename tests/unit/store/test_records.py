@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from ovenbird.domain.catalog import CatalogEntry
-from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.errors import Conflict, NotFound, Unrecorded
 from ovenbird.domain.events import Event
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.packages import Package, PackageFormat
@@ -74,6 +76,29 @@ def test_a_store_is_opened_twice_by_two_processes_worth_of_handles(tmp_path: Pat
     assert second.get_release(RELEASE.release_id) == RELEASE
     first.close()
     second.close()
+
+
+def test_the_records_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "store.sqlite"
+    open_store(f"sqlite:///{file}").close()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("update alembic_version set version_num = '0999'")
+        database.commit()
+
+    with pytest.raises(Conflict, match="newer version") as caught:
+        open_store(f"sqlite:///{file}")
+
+    assert str(file) in str(caught.value)
+
+
+def test_records_that_cannot_be_kept_are_said_to_be_so(store: Store, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as database:
+        database.execute("drop table events")
+
+    with pytest.raises(Unrecorded, match="cannot be kept: no such table: events") as caught:
+        store.last_sequence()
+
+    assert "ovenbird release resume" in caught.value.hint
 
 
 def test_a_release_is_written_over_and_comes_back_equal(store: Store) -> None:
