@@ -14,6 +14,7 @@ import pytest
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.manifest import load_manifest
+from ovenbird.config.settings import cache_home
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin, ShellStep
@@ -21,7 +22,7 @@ from ovenbird.packaging.apt_repository import AptRepository
 from ovenbird.packaging.signing import SigningKey
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
-from ovenbird.sandbox.places import PRODUCTION, cache_home
+from ovenbird.sandbox.places import PRODUCTION
 from ovenbird.stages.bake import bake
 from ovenbird.stages.build import build
 from ovenbird.stages.share import share

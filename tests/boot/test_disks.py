@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from ovenbird.aws.snapshots import EbsSnapshots
+from ovenbird.config.settings import cache_home
 from ovenbird.domain.errors import NotFound
-from ovenbird.sandbox import base_images
+from ovenbird.sandbox import base_images, leftovers
 from ovenbird.sandbox.disks import RootDisks, assemble
 from ovenbird.sandbox.endpoint import Endpoint
-from ovenbird.sandbox.places import Places, cache_home
+from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.disks import root_partition
 
@@ -65,7 +66,7 @@ def test_a_snapshot_is_mounted_once_and_read_only(
     assert mounts(places) == []
 
 
-def test_what_a_crash_left_mounted_is_forgotten(places: Places, snapshot_id: str) -> None:
+def test_what_a_crash_left_mounted_is_swept(places: Places, snapshot_id: str) -> None:
     disk, where = places.disks / f"{snapshot_id}.raw", places.disks / snapshot_id
     where.mkdir(parents=True)
     assemble("ami-1", snapshot_id, disk)
@@ -73,10 +74,10 @@ def test_what_a_crash_left_mounted_is_forgotten(places: Places, snapshot_id: str
     subprocess.run(["mount", "-o", options, disk, where], check=True)  # noqa: S603, S607 - fixed
     assert len(mounts(places)) == 1
 
-    RootDisks(places).forget_left_overs()
+    assert len(leftovers.sweep(places)) == 2  # the mount and its loop device
 
     assert mounts(places) == []
-    assert not places.disks.exists()
+    assert leftovers.loops_below(places.home) == ()
 
 
 def test_a_snapshot_without_blocks_is_refused(disks: RootDisks, endpoint: Endpoint) -> None:

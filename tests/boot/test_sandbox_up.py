@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.config.settings import load_settings
-from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION, Places, cache_home
+from ovenbird.config.settings import cache_home, load_settings
+from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION, Places
 
 pytestmark = pytest.mark.boot
 

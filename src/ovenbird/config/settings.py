@@ -143,17 +143,18 @@ LATER = {
 
 
 def state_home() -> Path:
-    """Return the directory of all state: ``$OVENBIRD_HOME``, or the user's state directory."""
-    if home := os.environ.get("OVENBIRD_HOME"):
-        return Path(home).absolute()
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ovenbird"
+    """Return the directory of all state: ``$OVENBIRD_HOME``, or the user's state directory.
+
+    Without symbolic links: the kernel knows mounts and processes by their real paths.
+    """
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    return Path(os.environ.get("OVENBIRD_HOME") or base / "ovenbird").resolve()
 
 
 def cache_home() -> Path:
     """Return the directory of what can be made again, as apt's archives: ``$OVENBIRD_CACHE``."""
-    if home := os.environ.get("OVENBIRD_CACHE"):
-        return Path(home).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ovenbird"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("OVENBIRD_CACHE") or base / "ovenbird").resolve()
 
 
 def find_settings(explicit: Path | None = None) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.snapshots import EbsSnapshots
-from ovenbird.sandbox import base_disk
+from ovenbird.sandbox import base_disk, leftovers
 from ovenbird.system.commands import run, stream
 from ovenbird.system.disks import DiskBlocks
 from ovenbird.system.locks import file_lock
@@ -53,8 +53,9 @@ REMOVED = (
 
 def recipe_key() -> str:
     """Return ten hex digits of everything that decides what the base image contains."""
-    recipe = inspect.getsource(base_disk) + Path(__file__).read_text(encoding="utf-8")
-    return hashlib.sha256(recipe.encode()).hexdigest()[:10]
+    made_by = [inspect.getsource(part) for part in (base_disk, mmdebstrap, _install, _settle)]
+    recipe = (SUITE, PACKAGES, CLOUD_CFG, EMPTIED, REMOVED, *made_by)
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
 def image_name() -> str:
@@ -79,7 +80,8 @@ def ensure_base_disk(cache: Path, progress: Callable[[str], None]) -> Path:
 
 def _make(disk: Path, progress: Callable[[str], None]) -> None:
     work = disk.with_suffix(".work")
-    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    leftovers.kill_below(work)  # of a run that was killed: its mmdebstrap goes on without it
+    shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir()
         progress(f"Making base image `{image_name()}`: installing Debian 12 (about a minute)")

@@ -8,7 +8,6 @@ All instances of all images on one snapshot share the mount as their overlay's l
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections import defaultdict
 from contextlib import ExitStack
@@ -52,15 +51,15 @@ class RootDisks:
             return self._roots[snapshot_id]
 
     def close(self) -> None:
-        """Unmount everything; machines must be gone."""
+        """Unmount everything, and wait until it is; machines must be gone.
+
+        Raises:
+            CommandFailed: Something still uses a disk.
+        """
         with self._guard:
             self._roots.clear()
             self._mounts.close()
-
-    def forget_left_overs(self) -> None:
-        """Unmount and remove what a sandbox of this home left when it died."""
-        leftovers.unmount_below(self._directory)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        leftovers.await_detached(self._directory)
 
     def _mounted(self, image_id: str, snapshot_id: str) -> Path:
         disk = self._directory / f"{snapshot_id}.raw"

@@ -4,7 +4,8 @@ Used by ``down``, and by ``up`` after a crash. Nothing of another sandbox is tou
 processes, mounts and loop devices are known by the home directory, namespaces,
 interfaces and control groups by names that begin with ``ovb`` and carry the token.
 
-Order: processes first (they hold all the rest), then mounts, loop devices, namespaces.
+Order: processes first (they hold all the rest), then mounts. What the kernel lets go of a
+moment later comes last, and is waited for: control groups, loop devices.
 
 Source: proc(5), mountinfo; losetup(8); ip-netns(8); cgroups(7).
 """
@@ -14,19 +15,22 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed
+from ovenbird.sandbox.control_groups import ControlGroup, hierarchies
 from ovenbird.sandbox.places import Places
-from ovenbird.system.clock import SystemClock
+from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run
 
-PROC, CGROUPS, LOOPS = Path("/proc"), Path("/sys/fs/cgroup"), Path("/sys/block")
+PROC, LOOPS = Path("/proc"), Path("/sys/block")
 RUN_NETNS = Path("/run/netns")
 NSPAWN = Path("/run/systemd/nspawn/propagate")
-PROGRAMS = frozenset({"haproxy", "systemd-nspawn"})  # what the sandbox starts in its home
+SERVER = "ovenbird.sandbox.process"
+PROGRAMS = frozenset({"haproxy", "mount", "nsenter", "systemd-nspawn"})  # started in its home
 TIMEOUT_S = 30.0
 ENDS_WITHIN = timedelta(seconds=10)
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -40,41 +44,38 @@ def sweep(places: Places) -> tuple[str, ...]:
     return (
         *kill_processes(places),
         *unmount_below(places.home),
-        *detach_loops(places.home),
         *delete_namespaces(places),
         *delete_links(places),
-        *remove_cgroups(places),
         *remove_notes(places),
+        *remove_control_groups(places),
+        *detach_loops(places.home),
     )
 
 
 def kill_processes(places: Places) -> tuple[str, ...]:
-    """Kill the machines and balancers of this sandbox.
+    """Kill the machines and balancers of this sandbox, and a server that is not up yet.
 
     Raises:
         CommandFailed: Some do not end.
     """
-    clock, killed = SystemClock(), set[int]()
-    end = clock.now() + ENDS_WITHIN
-    while pids := set(processes(places)):
-        if clock.now() > end:
-            left = ", ".join(map(str, sorted(pids)))
-            raise CommandFailed(f"Processes of the sandbox do not end: {left}")
-        for pid in pids:
-            _kill(pid)
-        killed |= pids
-        clock.sleep(0.05)
-    return tuple(f"process {pid}" for pid in sorted(killed))
+    return _kill_all(lambda: set(processes(places)))
+
+
+def kill_below(directory: Path) -> tuple[str, ...]:
+    """Kill what works in a directory that nobody else may work in.
+
+    Raises:
+        CommandFailed: Some do not end.
+    """
+    return _kill_all(lambda: {int(p.name) for p in _running() if _works_in(p, directory)})
 
 
 def processes(places: Places) -> Iterator[int]:
     """Yield the processes in our namespaces and control groups, and our programs in the home."""
     yield from _in_namespaces(places)
-    for group in _cgroups(places):
-        yield from (int(pid) for pid in _read(group / "cgroup.procs").split() if pid != "0")
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and _is_ours(entry, places.home):
-            yield int(entry.name)
+    for group in _control_groups(places):
+        yield from group.processes()
+    yield from (int(process.name) for process in _running() if _is_ours(process, places.home))
 
 
 def unmount_below(directory: Path) -> tuple[str, ...]:
@@ -91,16 +92,39 @@ def mounts_below(directory: Path, mountinfo: str) -> tuple[Path, ...]:
     return tuple(point for point in points if point.is_relative_to(directory))
 
 
-def detach_loops(home: Path) -> tuple[str, ...]:
-    """Detach the loop devices whose file is below the home."""
-    found = []
-    for backing in sorted(LOOPS.glob("loop*/loop/backing_file")):
-        if Path(_read(backing).strip().removesuffix(" (deleted)")).is_relative_to(home):
-            device = f"/dev/{backing.parent.parent.name}"
-            run(["losetup", "--detach", device], timeout_s=TIMEOUT_S, ok=frozenset({0, 1}))
-            # 1: an unmount has freed it meanwhile
-            found.append(f"loop device {device}")
-    return tuple(found)
+def detach_loops(directory: Path) -> tuple[str, ...]:
+    """Detach the loop devices whose file is below a directory.
+
+    Raises:
+        CommandFailed: Something still uses one.
+    """
+    found = loops_below(directory)
+    for device in found:
+        # 1: an unmount has freed it meanwhile
+        run(["losetup", "--detach", device], timeout_s=TIMEOUT_S, ok=frozenset({0, 1}))
+    await_detached(directory)
+    return tuple(f"loop device {device}" for device in found)
+
+
+def await_detached(directory: Path) -> None:
+    """Wait until the kernel has let go of the loop devices of what was unmounted.
+
+    An overlay holds the file system below it until the last process of its machine has
+    been cleared away, some milliseconds after its end.
+
+    Raises:
+        CommandFailed: Something still uses one.
+    """
+    _await_gone(lambda: not loops_below(directory), f"Loop devices of `{directory}` are in use")
+
+
+def loops_below(directory: Path) -> tuple[str, ...]:
+    """Return the loop devices whose file is below a directory."""
+    return tuple(
+        f"/dev/{backing.parent.parent.name}"
+        for backing in sorted(LOOPS.glob("loop*/loop/backing_file"))
+        if Path(_read(backing).strip().removesuffix(" (deleted)")).is_relative_to(directory)
+    )
 
 
 def delete_namespaces(places: Places) -> tuple[str, ...]:
@@ -120,16 +144,16 @@ def delete_links(places: Places) -> tuple[str, ...]:
     return tuple(f"interface {name}" for name in found)
 
 
-def remove_cgroups(places: Places) -> tuple[str, ...]:
-    """Remove the control groups that carry the token, the inner ones first."""
-    removed = []
-    for group in _cgroups(places):
-        try:
-            group.rmdir()
-        except OSError:  # the kernel keeps one busy for a moment: the next sweep gets it
-            continue
-        removed.append(f"control group {group}")
-    return tuple(removed)
+def remove_control_groups(places: Places) -> tuple[str, ...]:
+    """Remove the control groups that carry the token.
+
+    Raises:
+        CommandFailed: Something is still in one.
+    """
+    found = _control_groups(places)
+    for group in found:
+        _await_gone(group.remove, f"Control group `{group.name}` is in use")
+    return tuple(f"control group {group.name}" for group in found)
 
 
 def remove_notes(places: Places) -> tuple[str, ...]:
@@ -151,31 +175,54 @@ def _in_namespaces(places: Places) -> Iterator[int]:
         yield from (int(pid) for pid in said.split())  # 1: deleted meanwhile
 
 
-def _cgroups(places: Places) -> list[Path]:
-    """Return our control groups and those inside them, the inner ones first."""
-    tops = [
-        path
-        for level in ("ovb*", "*/ovb*")  # unified; hybrid
-        for path in CGROUPS.glob(f"{level}{places.token}*")
-        if path.is_dir()
-    ]
-    found = {Path(at) for top in tops for at, _, _ in os.walk(top)}
-    return sorted(found, key=lambda path: len(path.parts), reverse=True)
+def _control_groups(places: Places) -> list[ControlGroup]:
+    found = (path for top in hierarchies() for path in top.glob(f"ovb{places.token}-*"))
+    return [ControlGroup(name=name) for name in sorted({path.name for path in found})]
+
+
+def _running() -> Iterator[Path]:
+    """Yield the directories of all processes of this host but the present one."""
+    mine = str(os.getpid())
+    return (path for path in PROC.iterdir() if path.name.isdigit() and path.name != mine)
 
 
 def _is_ours(process: Path, home: Path) -> bool:
-    """Tell whether a process is a program of ours with a path in the home on its command line."""
+    """Tell whether a process is the server of this home, or a program that it started there."""
     argv = _read(process / "cmdline").split("\0")
-    if Path(argv[0]).name not in PROGRAMS:
-        return False
-    return any(f"{home}/" in part for part in argv[1:])
+    if SERVER in argv:
+        return str(home) in argv
+    return Path(argv[0]).name in PROGRAMS and any(f"{home}/" in part for part in argv[1:])
 
 
-def _kill(pid: int) -> None:
+def _works_in(process: Path, directory: Path) -> bool:
+    """Tell whether a process has its root or present directory there, or the name as a word."""
+    paths = [Path(word) for word in _read(process / "cmdline").split("\0")]
+    with suppress(OSError):  # it has ended
+        paths += [(process / name).readlink() for name in ("root", "cwd")]
+    return any(path.is_relative_to(directory) for path in paths)
+
+
+def _kill_all(pids: Callable[[], set[int]]) -> tuple[str, ...]:
+    """Kill what is there again and again until nothing is; return what it was."""
+    killed = set[int]()
+
+    def none_left() -> bool:
+        left = pids()
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed.update(left)
+        return not left
+
+    _await_gone(none_left, "Processes of the sandbox do not end")
+    return tuple(f"process {pid}" for pid in sorted(killed))
+
+
+def _await_gone(gone: Callable[[], bool], otherwise: str) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        await_true(gone, within=ENDS_WITHIN)
+    except TimeoutError as error:
+        raise CommandFailed(otherwise) from error
 
 
 def _read(path: Path) -> str:

@@ -27,7 +27,7 @@ from ovenbird.config.settings import load_settings
 from ovenbird.domain.errors import CommandFailed, Conflict, InvalidRequest, NotFound
 from ovenbird.sandbox import leftovers
 from ovenbird.sandbox.places import Places
-from ovenbird.system.clock import SystemClock
+from ovenbird.system.clock import SystemClock, await_true
 from ovenbird.system.commands import end_group, spawn
 from ovenbird.system.locks import file_lock
 
@@ -202,7 +202,7 @@ def _start(places: Places, progress: Progress) -> None:
     except BaseException:
         server.terminate()  # not yet known by its lock
         with suppress(TimeoutError):
-            await_end(lambda: server.poll() is not None, within=DOWN_WITHIN)
+            await_true(lambda: server.poll() is not None, within=DOWN_WITHIN)
         end_group(server)
         raise
     server.returncode = 0  # it outlives this process on purpose: Popen shall not complain
@@ -258,25 +258,11 @@ def _stop(places: Places) -> bool:
         return False
     os.kill(pid, signal.SIGTERM)
     try:
-        await_end(lambda: server_pid(places) is None, within=DOWN_WITHIN)
+        await_true(lambda: server_pid(places) is None, within=DOWN_WITHIN)
     except TimeoutError:  # the sweep takes down what it could not
         os.kill(pid, signal.SIGKILL)
-        await_end(lambda: server_pid(places) is None, within=DOWN_WITHIN)
+        await_true(lambda: server_pid(places) is None, within=DOWN_WITHIN)
     return True
-
-
-def await_end(ended: Callable[[], bool], *, within: timedelta) -> None:
-    """Wait until it has ended.
-
-    Raises:
-        TimeoutError: It has not.
-    """
-    clock = SystemClock()
-    end = clock.now() + within
-    while not ended():
-        if clock.now() > end:
-            raise TimeoutError
-        clock.sleep(EVERY_S)
 
 
 def _delete(path: Path) -> None:

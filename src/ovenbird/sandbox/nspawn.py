@@ -27,7 +27,6 @@ import shutil
 import signal
 import socket
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,12 +36,11 @@ from ovenbird.domain.errors import CommandFailed
 from ovenbird.sandbox import networks
 from ovenbird.sandbox.control_groups import ControlGroup
 from ovenbird.sandbox.places import Places
-from ovenbird.system.clock import SystemClock
+from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, run, spawn
 
 TIMEOUT_S = 30.0
 KILLED_WITHIN = timedelta(seconds=5)
-POLL_S = 0.02
 HALT = signal.SIGRTMIN + 3  # systemd(1), "Signals"
 REBOOT = signal.SIGINT  # ctrl-alt-del
 REBOOTS_STATUS = 133  # of nspawn with --keep-unit: whoever started it shall start it again
@@ -149,7 +147,7 @@ class Machine:
                 env={**ENVIRONMENT, "NOTIFY_SOCKET": self._listen()},
                 on_start=self._group.enter,
             )
-        _await(
+        await_true(
             lambda: self.pid() is not None or self.has_ended, within=timedelta(seconds=TIMEOUT_S)
         )
         if self.has_ended:
@@ -175,8 +173,9 @@ class Machine:
         """Whether its systemd has said that the boot is finished."""
         while self._notified and not self._ready:
             try:
-                self._ready = b"READY=1" in self._notified.recv(4096).split(b"\n")
-            except BlockingIOError:
+                if b"READY=1" in self._notified.recv(4096).split(b"\n"):
+                    self._ready = True  # never False again: two threads may ask
+            except OSError:  # nothing more was said, or it was taken away meanwhile
                 break
         return self._ready
 
@@ -199,13 +198,13 @@ class Machine:
         """Let it halt; what takes longer is cut short by :meth:`kill`."""
         self._signal(HALT)
         with contextlib.suppress(TimeoutError):
-            _await(lambda: self._process is None or self.has_ended, within=within)
+            await_true(lambda: self._process is None or self.has_ended, within=within)
 
     def kill(self) -> None:
         """End it at once, and everything in it."""
         self._signal(signal.SIGKILL)  # of pid 1: the kernel kills the rest, nspawn tidies up
         with contextlib.suppress(TimeoutError):
-            _await(lambda: self._process is None or self.has_ended, within=KILLED_WITHIN)
+            await_true(lambda: self._process is None or self.has_ended, within=KILLED_WITHIN)
         self._group.kill()
         if self._process:
             self._process.wait(KILLED_WITHIN.total_seconds())
@@ -258,7 +257,7 @@ class Machine:
 
     def _leave_group(self) -> None:
         with contextlib.suppress(TimeoutError):  # the sweep at the sandbox's end gets it
-            _await(self._group.remove, within=KILLED_WITHIN)
+            await_true(self._group.remove, within=KILLED_WITHIN)
 
 
 def _is_first(pid: int) -> bool:
@@ -268,12 +267,3 @@ def _is_first(pid: int) -> bool:
             inner = line.split()[1:]
             return len(inner) > 1 and inner[-1] == "1"
     return False
-
-
-def _await(true: Callable[[], bool], *, within: timedelta) -> None:
-    clock = SystemClock()
-    end = clock.now() + within
-    while not true():
-        if clock.now() > end:
-            raise TimeoutError
-        clock.sleep(POLL_S)

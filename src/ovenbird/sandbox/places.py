@@ -8,30 +8,15 @@ belongs to this home and nothing else.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from ovenbird.config.settings import cache_home, state_home
 
 DEVELOPMENT = "111111111111"
 PRODUCTION = "222222222222"
 ACCOUNTS = (DEVELOPMENT, PRODUCTION)
 REGION = "eu-west-1"
-
-
-def state_home() -> Path:
-    """Return the directory of all state: ``OVENBIRD_HOME``, or the user's state directory."""
-    if home := os.environ.get("OVENBIRD_HOME"):
-        return Path(home).absolute()
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(base) / "ovenbird"
-
-
-def cache_home() -> Path:
-    """Return the directory of what can be made again: ``OVENBIRD_CACHE``, or the user's cache."""
-    if home := os.environ.get("OVENBIRD_CACHE"):
-        return Path(home).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ovenbird"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

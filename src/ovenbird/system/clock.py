@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
@@ -16,3 +17,17 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)  # noqa: TID251 - this is the clock
+
+
+def await_true(true: Callable[[], bool], *, within: timedelta, every_s: float = 0.02) -> None:
+    """Wait until something of this host is so, and look again and again.
+
+    Raises:
+        TimeoutError: It is not so in time.
+    """
+    clock = SystemClock()
+    end = clock.now() + within
+    while not true():
+        if clock.now() > end:
+            raise TimeoutError
+        clock.sleep(every_s)

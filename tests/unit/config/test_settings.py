@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.config.settings import find_settings, load_settings
+from ovenbird.config.settings import find_settings, load_settings, state_home
 from ovenbird.domain.errors import InvalidRequest, NotFound
 
 SETTINGS = """\
@@ -89,3 +89,10 @@ def test_settings_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("OVENBIRD_SETTINGS", "/elsewhere.yaml")
     assert find_settings() == Path("/elsewhere.yaml")
     assert find_settings(Path("/named.yaml")) == Path("/named.yaml")
+
+
+def test_the_state_home_is_a_real_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("OVENBIRD_HOME", str(tmp_path / "link/state"))
+
+    assert state_home() == tmp_path.resolve() / "real/state"

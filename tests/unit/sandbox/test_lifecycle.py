@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -65,8 +64,3 @@ def test_the_inotify_limit_is_only_ever_raised(tmp_path: Path, before: str, afte
     lifecycle.raise_inotify(limit)
 
     assert limit.read_text() == after
-
-
-def test_what_does_not_end_in_time_is_said_so() -> None:
-    with pytest.raises(TimeoutError):
-        lifecycle.await_end(lambda: False, within=timedelta(0))
