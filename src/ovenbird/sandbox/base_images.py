@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def ensure_base_disk(cache: Path, progress: Callable[[str], None]) -> Path:
     Raises:
         CommandFailed: A program is missing or failed; nothing half-made is left.
     """
-    disk = cache / "base-images" / f"{image_name()}.raw"
+    disk = cache / leftovers.BASE_IMAGES / f"{image_name()}.raw"
     with file_lock(disk.with_suffix(".lock")):
         if not disk.exists():
             _make(disk, progress)
@@ -79,9 +78,8 @@ def ensure_base_disk(cache: Path, progress: Callable[[str], None]) -> Path:
 
 
 def _make(disk: Path, progress: Callable[[str], None]) -> None:
-    work = disk.with_suffix(".work")
-    leftovers.kill_below(work)  # of a run that was killed: its mmdebstrap goes on without it
-    shutil.rmtree(work, ignore_errors=True)
+    work = disk.with_suffix(leftovers.WORK)
+    leftovers.clear(work)  # of a run that was killed: its mmdebstrap goes on without it
     try:
         work.mkdir()
         progress(f"Making base image `{image_name()}`: installing Debian 12 (about a minute)")
@@ -91,7 +89,7 @@ def _make(disk: Path, progress: Callable[[str], None]) -> None:
         base_disk.make_disk(work / "tree", work / "disk.raw", work=work)
         (work / "disk.raw").replace(disk)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        leftovers.clear(work)
 
 
 def mmdebstrap(tree: Path, *, sources: list[Path], checks: list[str]) -> list[str]:

@@ -14,20 +14,23 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.errors import CommandFailed, Conflict
 from ovenbird.sandbox.control_groups import ControlGroup, hierarchies
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run
+from ovenbird.system.locks import file_lock
 
 PROC, LOOPS = Path("/proc"), Path("/sys/block")
 RUN_NETNS = Path("/run/netns")
+BASE_IMAGES, WORK = "base-images", ".work"  # where one is made, in the cache
 NSPAWN = Path("/run/systemd/nspawn/propagate")
 SERVER = "ovenbird.sandbox.process"
 PROGRAMS = frozenset({"haproxy", "mount", "nsenter", "systemd-nspawn"})  # started in its home
@@ -49,6 +52,7 @@ def sweep(places: Places) -> tuple[str, ...]:
         *remove_notes(places),
         *remove_control_groups(places),
         *detach_loops(places.home),
+        *clear_half_made(places.cache),
     )
 
 
@@ -61,13 +65,31 @@ def kill_processes(places: Places) -> tuple[str, ...]:
     return _kill_all(lambda: set(processes(places)))
 
 
-def kill_below(directory: Path) -> tuple[str, ...]:
-    """Kill what works in a directory that nobody else may work in.
+def has_server(places: Places) -> bool:
+    """Tell whether the server of this home is there, if only on its way out."""
+    return any(_is_server(process, places.home) for process in _running())
+
+
+def clear_half_made(cache: Path) -> tuple[str, ...]:
+    """Remove base images that are half made; one that somebody is making stays."""
+    found = []
+    for work in sorted((cache / BASE_IMAGES).glob(f"*{WORK}")):
+        with suppress(Conflict), file_lock(work.with_suffix(".lock"), wait=False):
+            clear(work)
+            found.append(f"directory {work}")
+    return tuple(found)
+
+
+def clear(directory: Path) -> None:
+    """Remove a directory with all that works in it and is mounted in it; it may be missing.
 
     Raises:
-        CommandFailed: Some do not end.
+        CommandFailed: Something in it does not end.
     """
-    return _kill_all(lambda: {int(p.name) for p in _running() if _works_in(p, directory)})
+    _kill_all(lambda: {int(process.name) for process in _running() if _is_in(process, directory)})
+    unmount_below(directory)
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def processes(places: Places) -> Iterator[int]:
@@ -188,15 +210,23 @@ def _running() -> Iterator[Path]:
 
 def _is_ours(process: Path, home: Path) -> bool:
     """Tell whether a process is the server of this home, or a program that it started there."""
-    argv = _read(process / "cmdline").split("\0")
-    if SERVER in argv:
-        return str(home) in argv
-    return Path(argv[0]).name in PROGRAMS and any(f"{home}/" in part for part in argv[1:])
+    argv = _argv(process)
+    ours = Path(argv[0]).name in PROGRAMS and any(f"{home}/" in part for part in argv[1:])
+    return ours or _is_server(process, home)
 
 
-def _works_in(process: Path, directory: Path) -> bool:
+def _is_server(process: Path, home: Path) -> bool:
+    argv = _argv(process)
+    return SERVER in argv and str(home) in argv
+
+
+def _argv(process: Path) -> list[str]:
+    return _read(process / "cmdline").split("\0")
+
+
+def _is_in(process: Path, directory: Path) -> bool:
     """Tell whether a process has its root or present directory there, or the name as a word."""
-    paths = [Path(word) for word in _read(process / "cmdline").split("\0")]
+    paths = [Path(word) for word in _argv(process)]
     with suppress(OSError):  # it has ended
         paths += [(process / name).readlink() for name in ("root", "cwd")]
     return any(path.is_relative_to(directory) for path in paths)

@@ -1,7 +1,7 @@
 """Up and down: one sandbox for each home, started once, and gone without a trace.
 
     up    look at the machine ─▶ sweep left-overs ─▶ spawn the server ─▶ wait for its settings
-    down  SIGTERM ─▶ wait for the lock on the pid file ─▶ sweep ─▶ remove the files, but the log
+    down  SIGTERM ─▶ wait for its end ─▶ sweep ─▶ remove the files, but the log
 
 The server holds a lock on its pid file for as long as it lives, so that a stale file, or
 a number that another process has since been given, is never taken for it.
@@ -193,7 +193,7 @@ def _alone(places: Places) -> Iterator[None]:
 
 def _start(places: Places, progress: Progress) -> None:
     """Spawn the server and wait until it has written its settings."""
-    argv = [sys.executable, "-m", "ovenbird.sandbox.process"]
+    argv = [sys.executable, "-m", leftovers.SERVER]
     argv += ["--home", str(places.home), "--cache", str(places.cache)]
     with places.log.open("ab") as log:
         server = spawn(argv, output=log, cwd=places.home)
@@ -257,11 +257,8 @@ def _stop(places: Places) -> bool:
     if pid is None:
         return False
     os.kill(pid, signal.SIGTERM)
-    try:
-        await_true(lambda: server_pid(places) is None, within=DOWN_WITHIN)
-    except TimeoutError:  # the sweep takes down what it could not
-        os.kill(pid, signal.SIGKILL)
-        await_true(lambda: server_pid(places) is None, within=DOWN_WITHIN)
+    with suppress(TimeoutError):  # the sweep kills it, and takes down what it could not
+        await_true(lambda: not leftovers.has_server(places), within=DOWN_WITHIN, every_s=EVERY_S)
     return True
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovenbird.sandbox.leftovers import mounts_below
+from ovenbird.sandbox.leftovers import clear, clear_half_made, mounts_below
+from ovenbird.system.locks import file_lock
 
 HOME = Path("/state/sandbox")
 LINE = "36 35 7:0 / {} ro,relatime shared:1 - ext4 /dev/loop0 ro"
@@ -36,3 +38,25 @@ def test_what_the_kernel_escapes_is_read_back(name: str) -> None:
     escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in name)
 
     assert mounts_below(HOME, mountinfo(f"{HOME}/{escaped}")) == (HOME / name,)
+
+
+def test_a_directory_goes_with_what_works_in_it(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "tree").mkdir(parents=True)
+    with subprocess.Popen(["/bin/sleep", "60"], cwd=work / "tree") as orphan:
+        clear(work)
+
+    assert orphan.returncode == -9
+    assert not work.exists()
+    clear(work)  # once more does no harm
+
+
+def test_a_half_made_base_image_goes_unless_somebody_makes_it(tmp_path: Path) -> None:
+    images = tmp_path / "base-images"
+    for name in ("a.work", "b.work"):
+        (images / name).mkdir(parents=True)
+
+    with file_lock(images / "b.lock"):
+        assert clear_half_made(tmp_path) == (f"directory {images / 'a.work'}",)
+    assert not (images / "a.work").exists()
+    assert (images / "b.work").exists()
