@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from ovenbird.domain.blocks import BLOCK_BYTES, GIB_BLOCKS, ZERO_BLOCK
-from ovenbird.domain.errors import NotFound
+from ovenbird.domain.errors import CommandFailed, NotFound
 from ovenbird.sandbox import blocks, leftovers
 from ovenbird.sandbox.places import Places
 from ovenbird.system.disks import mounted_root
@@ -51,15 +51,12 @@ class RootDisks:
             return self._roots[snapshot_id]
 
     def close(self) -> None:
-        """Unmount everything, and wait until it is; machines must be gone.
-
-        Raises:
-            CommandFailed: Something still uses a disk.
-        """
+        """Unmount everything, and wait until it is; machines must be gone."""
         with self._guard:
             self._roots.clear()
             self._mounts.close()
-        leftovers.await_detached(self._directory)
+        with suppress(CommandFailed):  # the sweep will say so
+            leftovers.await_detached(self._directory)
 
     def _mounted(self, image_id: str, snapshot_id: str) -> Path:
         disk = self._directory / f"{snapshot_id}.raw"

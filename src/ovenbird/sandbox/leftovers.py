@@ -132,12 +132,20 @@ def await_detached(directory: Path) -> None:
     """Wait until the kernel has let go of the loop devices of what was unmounted.
 
     An overlay holds the file system below it until the last process of its machine has
-    been cleared away, some milliseconds after its end.
+    been cleared away, some milliseconds after its end; and whoever has made a mount
+    namespace meanwhile (a bake, say) has a copy of the mount until he ends.
 
     Raises:
         CommandFailed: Something still uses one.
     """
-    _await_gone(lambda: not loops_below(directory), f"Loop devices of `{directory}` are in use")
+    try:
+        await_true(lambda: not loops_below(directory), within=ENDS_WITHIN)
+    except TimeoutError as error:
+        holders = (p.name for p in _running() if mounts_below(directory, _read(p / "mountinfo")))
+        raise CommandFailed(
+            f"Loop devices of `{directory}` are in use",
+            hint=f"They go with what has them mounted: process {', '.join(holders) or 'unknown'}",
+        ) from error
 
 
 def loops_below(directory: Path) -> tuple[str, ...]:
