@@ -34,7 +34,7 @@ from ovenbird.sandbox.alarm_states import (
     State,
     judge,
 )
-from ovenbird.sandbox.loops import CONTROL, Loop
+from ovenbird.sandbox.loops import CONTROL, Loop, for_each
 from ovenbird.sandbox.metric_queries import (
     MathQuery,
     MetricQuery,
@@ -80,16 +80,19 @@ def tick(now: float) -> None:
     Args:
         now: Unix seconds.
     """
-    notices: list[tuple[str, str, str]] = []
     with CONTROL:
-        for _, _, backend in list(cloudwatch_backends.iter_backends()):
-            if isinstance(backend, MetricsBackend):
-                for alarm in list(backend.alarms.values()):
-                    _evaluate(backend, alarm, now)
-                notices += backend.notices
-                backend.notices.clear()
-    for topic, subject, message in notices:  # without the lock
-        publish(topic, subject, message)
+        found = [backend for _, _, backend in list(cloudwatch_backends.iter_backends())]
+    for_each([one for one in found if isinstance(one, MetricsBackend)], lambda b: _turn(b, now))
+
+
+def _turn(backend: MetricsBackend, now: float) -> None:
+    try:
+        with CONTROL:
+            alarms = list(backend.alarms.values())
+            for_each(alarms, lambda alarm: _evaluate(backend, alarm, now))
+    finally:
+        while backend.notices:
+            publish(*backend.notices.popleft())  # without the lock
 
 
 def describe_alarms(self: CloudWatchResponse) -> ActionResult:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import logging
 import queue
 import re
 import threading
@@ -23,6 +24,8 @@ from dataclasses import dataclass, replace
 from ovenbird.sandbox import networks
 from ovenbird.sandbox.loops import Loop
 from ovenbird.sandbox.targets import CHECKING, HEALTHY, REGISTERING, Key, TargetHealth
+
+log = logging.getLogger(__name__)
 
 WORKERS = 16  # of one account
 EAGER_S = 0.3  # between two checks of a new target
@@ -110,7 +113,7 @@ def failure_of(check: Check) -> TargetHealth | None:
     begun = time.monotonic()
     try:
         status = _get(check)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: of the path
         silent = isinstance(error, TimeoutError) or getattr(error, "errno", 0) in _SILENT
         return TIMEOUT if silent else FAILED
     if time.monotonic() - begun > check.timeout_s:
@@ -188,7 +191,10 @@ class Checker:
     def _worker(self) -> None:
         networks.enter(self._namespace)
         while check := self._work.get():
-            self._answered(check, failure_of(check))
+            try:
+                self._answered(check, failure_of(check))
+            except Exception:  # a worker that ends would leave its target unchecked for ever
+                log.exception("check of %s", check.key)
 
     def _answered(self, check: Check, failure: TargetHealth | None) -> None:
         now = time.monotonic()

@@ -33,7 +33,7 @@ from ovenbird.sandbox.group_decisions import (
     victims,
 )
 from ovenbird.sandbox.group_model import Group, Member, Waiting, moment
-from ovenbird.sandbox.loops import CONTROL
+from ovenbird.sandbox.loops import CONTROL, for_each
 from ovenbird.sandbox.targets import HEALTH
 
 log = logging.getLogger(__name__)
@@ -52,15 +52,20 @@ def tick(now: float) -> None:
         now: Unix seconds.
     """
     with CONTROL:
-        backends = [backend for _, _, backend in list(autoscaling_backends.iter_backends())]
-    for backend in backends:
-        if not isinstance(backend, AutoScalingBackend):
-            continue
-        for name in list(backend.autoscaling_groups):
-            with CONTROL:
-                group = backend.autoscaling_groups.get(name)
-                if isinstance(group, Group):
-                    look(group, now)
+        groups = [
+            group
+            for _, _, backend in list(autoscaling_backends.iter_backends())
+            if isinstance(backend, AutoScalingBackend)
+            for group in backend.autoscaling_groups.values()
+            if isinstance(group, Group)
+        ]
+    for_each(groups, lambda group: _look_if_there(group, now))
+
+
+def _look_if_there(group: Group, now: float) -> None:
+    with CONTROL:  # anew for each group: calls come in between
+        if group.autoscaling_backend.autoscaling_groups.get(group.name) is group:
+            look(group, now)
 
 
 def look(group: Group, now: float) -> None:

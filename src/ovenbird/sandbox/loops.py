@@ -9,15 +9,34 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
+
+Thing = TypeVar("Thing")
 
 CONTROL = threading.RLock()
 """Held around every control-plane call and every read or change of moto's model in a loop.
 
 Never held while waiting for a program, a machine or a socket.
 """
+
+
+def for_each(things: Iterable[Thing], act: Callable[[Thing], None]) -> None:
+    """Do *act* for each, also when it fails for some: one broken group holds up no other.
+
+    Raises:
+        ExceptionGroup: What failed, all together, at the end.
+    """
+    failed: list[Exception] = []
+    for thing in things:
+        try:
+            act(thing)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("Some of them failed", failed)
 
 
 class Loop:

@@ -62,12 +62,13 @@ class MetricStore:
         Args:
             metric: Whose.
             at: Unix seconds.
-            values: Value → how often it was observed.
+            values: Value → how often it was observed; never is not at all.
             unit: In CloudWatch's words.
         """
         with self._lock:
             self._prune()
-            if at < self._now() - KEPT_S:
+            values = {value: times for value, times in values.items() if times > 0}
+            if at < self._now() - KEPT_S or not values:
                 return
             second = self._seconds.setdefault(metric, {}).setdefault(
                 int(at // 1), defaultdict(float)

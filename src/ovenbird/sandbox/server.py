@@ -1,10 +1,20 @@
 """The sandbox's server: moto's application with our corrections, on loopback.
 
-request ─▶ count ─▶ blocks' fast path ─▶ control lock ─▶ moto ─▶ error in the service's protocol
+request ─▶ count ─▶ blocks' fast path ─▶ body read ─▶ control lock ─▶ moto
+   └── whatever fails on the way: an error in the service's protocol
+
+moto 5.2.5 answers an unhandled exception with a page of HTML and status 500, on which SDKs
+try again and then show markup. It also keeps every object of its model that it ever made in
+a list for its dashboard: also one for each target in each DescribeTargetHealth, so that a
+sandbox that is asked every second would grow by megabytes an hour.
+
+Source: moto/moto_server/werkzeug_app.py; moto/core/common_models.py, BaseModel;
+moto/moto_api/_internal/responses.py (the only reader of the list, but for S3's reset).
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -18,6 +28,7 @@ from typing import Any
 
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # before moto is imported
 
+from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -89,6 +100,7 @@ class QuietHandler(MotoRequestHandler):
 
 def install(places: Places) -> None:
     """Put all corrections in moto's place; once, before the first request."""
+    BaseModel.__new__ = _untracked
     blocks.install(places)
     images.install()
     instances.install()
@@ -102,7 +114,7 @@ def install(places: Places) -> None:
 def application(calls: Calls) -> App:
     """Return the whole WSGI application."""
     moto = DomainDispatcherApplication(create_backend_app)
-    return calls.counted(_status(calls, blocks.fast_path(_guarded(moto))))
+    return _guarded(calls.counted(_status(calls, blocks.fast_path(_controlled(moto)))))
 
 
 @contextmanager
@@ -138,17 +150,31 @@ def _status(calls: Calls, app: App) -> App:
     return answer
 
 
-def _guarded(moto: App) -> App:
-    """Hold the control lock around moto, and never answer with a page of HTML.
+def _untracked(cls: type[BaseModel], *_words: Any, **_named: Any) -> BaseModel:
+    """Make an object of moto's model, and keep no list of them."""
+    return super(BaseModel, cls).__new__(cls)
 
-    An unhandled exception in moto becomes an HTML page with status 500, on which SDKs
-    try again and then show markup; the answer here is an error that they can read.
-    """
+
+def _controlled(moto: App) -> App:
+    """Hold the control lock around moto, but not while a slow client sends its body."""
+
+    def answer(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"]
+        ends_by_itself = environ.get("wsgi.input_terminated")
+        length = None if ends_by_itself else int(environ.get("CONTENT_LENGTH") or 0)
+        environ["wsgi.input"] = io.BytesIO(body.read(length))
+        with CONTROL:
+            return list(moto(environ, start))
+
+    return answer
+
+
+def _guarded(app: App) -> App:
+    """Let every failure be an error that the caller's SDK can read."""
 
     def answer(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         try:
-            with CONTROL:
-                return list(moto(environ, start))
+            return app(environ, start)
         except Exception as error:
             log.exception("%s %s", environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
             return _error(environ, start, error)
