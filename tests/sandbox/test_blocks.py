@@ -93,6 +93,16 @@ def test_the_same_client_token_starts_one_snapshot(
     assert first == again
 
 
+def test_a_client_token_belongs_to_one_request(endpoint: Endpoint, base: SnapshotId) -> None:
+    ebs = endpoint.development.ebs
+    ebs.start_snapshot(VolumeSize=1, ParentSnapshotId=base, ClientToken=f"y-{base}")
+
+    with pytest.raises(ClientError) as error:
+        ebs.start_snapshot(VolumeSize=2, ParentSnapshotId=base, ClientToken=f"y-{base}")
+
+    assert code(error) == "ConflictException"
+
+
 def test_a_damaged_block_is_refused(endpoint: Endpoint) -> None:
     ebs = endpoint.development.ebs
     snapshot_id = ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
@@ -175,6 +185,9 @@ def test_lists_come_in_pages(endpoint: Endpoint) -> None:
     assert found == [index * 3 for index in range(120)]
     assert "NextToken" not in second
     assert [b["BlockIndex"] for b in later["Blocks"]] == [351, 354, 357]
+    with pytest.raises(ClientError) as error:
+        ebs.list_snapshot_blocks(SnapshotId=snapshot_id, NextToken="made up")
+    assert code(error) == "ValidationException"
 
 
 def test_another_account_reads_a_snapshot_only_when_it_is_shared(

@@ -28,7 +28,7 @@ class Refused(Exception):
     """EBS says no.
 
     Args:
-        code: ``ValidationException`` or ``ResourceNotFoundException``.
+        code: ``ValidationException``, ``ResourceNotFoundException`` or ``ConflictException``.
     """
 
     def __init__(self, code: str, message: str) -> None:

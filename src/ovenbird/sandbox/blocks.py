@@ -77,6 +77,11 @@ def start_snapshot(self: EBSResponse) -> ActionResult:
     tags = self._get_param("Tags") or []
     with CONTROL, _refusals():
         snapshot = store().find_by_token(account, token)
+        if snapshot is not None and (snapshot.size_gib, snapshot.parent_id) != (size, parent or ""):
+            raise Refused(
+                "ConflictException",
+                "The request uses the same client token as a previous, but non-identical request.",
+            )
         if snapshot is None:
             if parent:
                 store().check_parent(parent, account, size)
@@ -187,7 +192,10 @@ def _page(
     self: EBSResponse, key: str, rows: Iterable[dict[str, Any]], size_gib: int
 ) -> ActionResult:
     """Return one page; the next token is the index to begin with."""
-    first = int(self._get_param("NextToken") or self._get_param("StartingBlockIndex") or 0)
+    token = self._get_param("NextToken")
+    if token and not token.isdigit():
+        raise EbsRefused("ValidationException", "The page token is invalid")
+    first = int(token or self._get_param("StartingBlockIndex") or 0)
     size = min(PAGE, max(100, int(self._get_param("MaxResults") or PAGE)))
     wanted = [row for row in rows if row["BlockIndex"] >= first]
     following = str(wanted[size]["BlockIndex"]) if len(wanted) > size else None
@@ -257,7 +265,8 @@ def fast_path(app: App) -> App:
 def _put(
     environ: Environ, start: StartResponse, account: str, snapshot_id: str, index: int
 ) -> Iterable[bytes]:
-    data = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))  # before any refusal
+    # Before any refusal: what is left unread would be taken for the next request.
+    data = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     snapshot = store().get(snapshot_id, account, to_write=True)
     sha256 = environ.get("HTTP_X_AMZ_CHECKSUM", "")
     store().put(snapshot, index, data, sha256)

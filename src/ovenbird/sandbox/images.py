@@ -27,6 +27,7 @@ from moto.ec2.utils import random_ami_id
 
 from ovenbird.sandbox import blocks
 from ovenbird.sandbox.loops import CONTROL
+from ovenbird.sandbox.pages import page_of
 from ovenbird.sandbox.places import REGION
 
 
@@ -144,11 +145,9 @@ def describe_images(self: AmisResponse) -> ActionResult:
         exec_users=self._get_param("ExecutableUsers", []),
         owners=self._get_param("Owners", []),
     )
-    size, first = int(self._get_param("MaxResults") or 0), int(self._get_param("NextToken") or 0)
-    if not size:
-        return ActionResult({"Images": images})
-    following = str(first + size) if first + size < len(images) else None
-    return ActionResult({"Images": images[first : first + size], "NextToken": following})
+    size = int(self._get_param("MaxResults") or len(images))
+    page, token = page_of(images, self._get_param("NextToken"), size=size)
+    return ActionResult({"Images": page, "NextToken": token})
 
 
 def delete_snapshot(self: EC2Backend, snapshot_id: str) -> Snapshot:
