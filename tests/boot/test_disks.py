@@ -13,7 +13,7 @@ from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.errors import NotFound
 from ovenbird.sandbox import base_images, leftovers
-from ovenbird.sandbox.disks import RootDisks, assemble
+from ovenbird.sandbox.disks import IDLE_S, RootDisks, assemble
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import SystemClock
@@ -53,7 +53,7 @@ def test_a_snapshot_is_mounted_once_and_read_only(
     disks: RootDisks, places: Places, snapshot_id: str
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(lambda _: disks.lower("ami-1", snapshot_id), range(4)))
+        found = set(pool.map(lambda n: disks.lower("ami-1", snapshot_id, user=f"i-{n}"), range(4)))
 
     (root,) = found
     assert (root / "etc/debian_version").read_text().startswith("12")
@@ -64,6 +64,29 @@ def test_a_snapshot_is_mounted_once_and_read_only(
     disks.close()
 
     assert mounts(places) == []
+
+
+def test_a_disk_that_nobody_uses_goes_and_comes_again(places: Places, snapshot_id: str) -> None:
+    now = 0.0
+    disks = RootDisks(places, clock=lambda: now)
+    for user in ("i-1", "i-2"):
+        disks.lower("ami-1", snapshot_id, user=user)
+    disks.release(snapshot_id, user="i-1")
+    now = 1000.0
+    disks.drop_idle()
+    assert len(mounts(places)) == 1  # i-2 has it
+
+    disks.release(snapshot_id, user="i-2")
+    disks.drop_idle()
+    assert len(mounts(places)) == 1  # not for long enough
+
+    now += IDLE_S
+    disks.drop_idle()
+    assert mounts(places) == []
+    assert list(places.disks.glob("*.raw")) == []
+    root = disks.lower("ami-1", snapshot_id, user="i-3")
+    assert (root / "etc/debian_version").exists()
+    disks.close()
 
 
 def test_what_a_crash_left_mounted_is_swept(places: Places, snapshot_id: str) -> None:
@@ -82,4 +105,4 @@ def test_what_a_crash_left_mounted_is_swept(places: Places, snapshot_id: str) ->
 
 def test_a_snapshot_without_blocks_is_refused(disks: RootDisks, endpoint: Endpoint) -> None:
     with pytest.raises(NotFound, match="has no blocks"):
-        disks.lower("ami-1", "snap-00000000")
+        disks.lower("ami-1", "snap-00000000", user="i-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from ovenbird.config.settings import load_settings
 from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION
-from tests.boot.sandboxes import Sandbox
+from tests.boot.sandboxes import Sandbox, fleet
 
 pytestmark = pytest.mark.boot
 
@@ -44,13 +45,21 @@ def test_up_is_safe_to_repeat_and_down_leaves_nothing(sandbox: Sandbox) -> None:
 def test_the_status_says_what_there_is(sandbox: Sandbox) -> None:
     missing = sandbox("status", status=3)
     sandbox("up")
+    address = fleet(sandbox.endpoint().development, instances=2)
     found = sandbox.ask("status")
+    said = sandbox("status").stdout
 
     assert "hint: Run `ovenbird sandbox up`" in missing.stderr
     assert found["accounts"] == [DEVELOPMENT, PRODUCTION]
     assert found["pid"] == sandbox.pid
     assert {b["account_id"] for b in found["load_balancers"]} == {DEVELOPMENT, PRODUCTION}
     assert "ready at" in sandbox("logs").stdout
+    assert [m["server_group"] for m in found["machines"]] == ["fleet", "fleet"]
+    assert all(0 < machine["memory_mib"] < 40 for machine in found["machines"])
+    (balancer,) = [b for b in found["load_balancers"] if b["dns_name"] == address]
+    assert balancer["target_groups"] == [{"name": "fleet", "healthy": 2, "total": 2}]
+    assert re.search(rf"{DEVELOPMENT} +ovenbird +fleet +2/2\n", said)
+    assert re.search(rf"{DEVELOPMENT} +fleet +i-[0-9a-f]+ +172\.31\..* +running +\d+ MiB\n", said)
 
 
 def test_an_unmodified_client_finds_the_base_image_by_the_environment(sandbox: Sandbox) -> None:

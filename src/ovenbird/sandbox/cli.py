@@ -5,13 +5,17 @@ Nothing of moto or boto is imported here: `status` answers at once.
 
 from __future__ import annotations
 
-import json
+import os
 import shlex
 import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ovenbird.cli import output
 from ovenbird.cli.app import invoke
 from ovenbird.domain.errors import NotFound
 from ovenbird.sandbox import lifecycle
@@ -20,6 +24,7 @@ from ovenbird.sandbox.settings_file import client_environment
 from ovenbird.system.clock import SystemClock
 
 FOLLOW_EVERY_S = 0.3
+Listing = tuple[Sequence[str], Sequence[Sequence[object]]]
 
 
 @click.group("sandbox")
@@ -54,7 +59,7 @@ def down() -> None:
 @group.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(*, as_json: bool) -> None:
-    """Show what there is in the sandbox.
+    """Show machines, load balancers with their healthy targets, memory and API calls.
 
     Example: `ovenbird sandbox status --json`
     """
@@ -67,10 +72,14 @@ def status(*, as_json: bool) -> None:
         **lifecycle.status(running),
     }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        output.answer(found)
         return
     for line in _lines(found):
         click.echo(line)
+    for header, rows in (_balancers(found), _machines(found)):
+        if rows:
+            click.echo()
+            output.table(header, rows)
 
 
 @group.command()
@@ -83,7 +92,7 @@ def env(*, as_json: bool) -> None:
     places = default_places()
     found = client_environment(places, lifecycle.get(places).endpoint_url)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        output.answer(found)
         return
     for name, value in found.items():
         click.echo(f"export {name}={shlex.quote(value)}")
@@ -100,32 +109,66 @@ def logs(*, lines: int, follow: bool) -> None:
     path = default_places().log
     if not path.exists():
         raise NotFound("The sandbox has no log", hint="Run `ovenbird sandbox up`")
-    clock = SystemClock()
-    with path.open(errors="replace") as file:
-        for line in file.readlines()[-lines:] if lines > 0 else []:
-            click.echo(line, nl=False)
-        file.seek(0, 2)
-        while follow:
-            click.echo(file.read(), nl=False)
-            clock.sleep(FOLLOW_EVERY_S)
+    data = path.read_bytes()
+    for line in data.splitlines(keepends=True)[-lines:] if lines > 0 else []:
+        click.echo(line, nl=False)
+    clock, at = SystemClock(), len(data)
+    while follow:
+        clock.sleep(FOLLOW_EVERY_S)
+        text, at = _written_since(path, at)
+        click.echo(text, nl=False)
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    """Return the status for people."""
-    lines = [
+    """Return what there is once, for people."""
+    machines_mib = sum(machine["memory_mib"] for machine in found["machines"])
+    return [
         f"endpoint   {found['endpoint_url']} (process {found['pid']})",
         f"settings   {found['settings']}",
+        f"up         {timedelta(seconds=int(found['up_s']))}",
+        f"memory     {found['memory_mib']:.0f} MiB, machines {machines_mib:.0f} MiB",
         f"API calls  {found['api_calls']}",
+        *(f"{name:<9}  {url}" for name, url in found["urls"].items()),
     ]
-    lines += [f"{name:<9}  {url}" for name, url in found["urls"].items()]
-    lines += [
-        f"balancer   {b['account_id']} {b['name']} {b['dns_name']}" for b in found["load_balancers"]
+
+
+def _balancers(found: dict[str, Any]) -> Listing:
+    """Return a line for each target group that takes traffic, or could."""
+    rows = [
+        (b["account_id"], b["name"], group["name"], f"{group['healthy']}/{group['total']}")
+        for b in found["load_balancers"]
+        for group in b["target_groups"]
     ]
-    lines += [
-        f"machine    {m['account_id']} {m['instance_id']} {m['state']} {m['private_ip']}"
-        for m in found["machines"]
+    return ("account", "balancer", "target group", "healthy"), rows
+
+
+def _machines(found: dict[str, Any]) -> Listing:
+    """Return a line for each machine, those of a server group together."""
+    machines = sorted(
+        found["machines"], key=lambda m: (m["account_id"], m["server_group"] or "", m["private_ip"])
+    )
+    rows = [
+        (
+            m["account_id"],
+            m["server_group"] or "-",
+            m["instance_id"],
+            m["private_ip"],
+            m["state"],
+            f"{m['memory_mib']:.0f} MiB",
+        )
+        for m in machines
     ]
-    return lines
+    return ("account", "server group", "machine", "address", "state", "memory"), rows
+
+
+def _written_since(path: Path, at: int) -> tuple[bytes, int]:
+    """Return what was written from a place on, and the next place; 0 in a log begun anew."""
+    try:
+        with path.open("rb") as file:
+            file.seek(at if file.seek(0, os.SEEK_END) >= at else 0)
+            return file.read(), file.tell()
+    except FileNotFoundError:  # between two logs
+        return b"", 0
 
 
 def _say(line: str) -> None:

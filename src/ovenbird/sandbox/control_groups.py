@@ -3,7 +3,8 @@
 systemd-nspawn makes `payload` and `supervisor` inside the group that it was started in;
 two machines in one group would share them, and neither would boot.
 
-Source: cgroups(7), "Cgroups version 1 and 2"; systemd-nspawn(1), --keep-unit.
+Source: cgroups(7), "Cgroups version 1 and 2"; systemd-nspawn(1), --keep-unit; proc(5),
+smaps_rollup.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class ControlGroup:
                 found |= {int(pid) for pid in (path / "cgroup.procs").read_text().split()}
         return found - {0}
 
+    def memory_bytes(self) -> int:
+        """Return how much memory they take; a page that several share counts once in all."""
+        return sum(_memory_bytes(pid) for pid in self.processes())
+
     def kill(self) -> None:
         """Send SIGKILL to all that is in it."""
         for pid in self.processes():
@@ -74,3 +79,11 @@ class ControlGroup:
         for top in self._paths():
             for at, _, _ in os.walk(top, topdown=False):
                 yield Path(at)
+
+
+def _memory_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

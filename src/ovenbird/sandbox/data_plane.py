@@ -14,7 +14,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from moto.cloudwatch.models import cloudwatch_backends
@@ -157,7 +157,8 @@ class Plane:
             return
         self._refused = ""
         if before:
-            before.retire()
+            with suppress(CommandFailed, OSError):  # one that does not answer is ended soon
+                before.retire()
             self._retired.append(before)
         for where in self._sockets.keys() - set(layout.sockets()):
             self._sockets.pop(where).close()

@@ -118,9 +118,12 @@ class Haproxy:
     def is_done(self) -> bool:
         """Tell whether a retired process may end without cutting a request off."""
         age = time.monotonic() - self._retired_at
-        if age > LAST_S or not self.alive or "CurrConns: 0\n" in self.ask("show info"):
+        try:
+            if age > LAST_S or not self.alive or "CurrConns: 0\n" in self.ask("show info"):
+                return True
+            return age > LINGER_S and not self.busy()
+        except OSError:  # it does not answer any more
             return True
-        return age > LINGER_S and not self.busy()
 
     def busy(self) -> set[tuple[str, str]]:
         """Return the servers that have requests in flight, as (group, target)."""

@@ -81,10 +81,13 @@ class Room(Protocol):
         """Let a machine boot again."""
 
     def console(self, instance_id: str) -> bytes:
-        """Return what a machine wrote on its console."""
+        """Return the last that a machine wrote on its console."""
 
     def is_ready(self, instance_id: str) -> bool:
         """Tell whether a machine has finished its boot."""
+
+    def memory_bytes(self, instance_id: str) -> int:
+        """Return how much memory a machine takes; 0 when there is none."""
 
 
 class Reality:
@@ -277,7 +280,7 @@ def _console(original: Any) -> Any:
         if room is None or not is_machine(instance, room):
             canned: ActionResult = original(self)
             return canned
-        text = room.console(instance.id)[-CONSOLE_BYTES:]
+        text = room.console(instance.id)
         output = base64.b64encode(text).decode()
         return ActionResult({"InstanceId": instance.id, "Timestamp": utcnow(), "Output": output})
 

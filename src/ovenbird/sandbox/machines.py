@@ -8,7 +8,8 @@ boot. A machine that ends by itself makes its instance stopped or terminated, as
 shutdown behaviour says. One that cannot boot is terminated with a reason, as on EC2.
 
 EC2 shows terminated instances for about an hour; the sandbox for five minutes, since moto
-takes two milliseconds for each instance in every description.
+takes two milliseconds for each instance in every description. What grows is bounded:
+consoles are cut to what GetConsoleOutput shows, and root disks go when nobody uses them.
 
 Source: EC2 user guide, "Amazon EC2 instance state changes", "Change the instance initiated
 shutdown behavior", "Troubleshoot an instance that terminates immediately".
@@ -140,7 +141,7 @@ class MachineRoom:
     def console(self, instance_id: str) -> bytes:
         """Return what a machine wrote on its console, also of one that is gone."""
         if machine := self._machines.get(instance_id):
-            return machine.console()
+            return machine.console(CONSOLE_BYTES)
         return next((text for known, text in self._consoles if known == instance_id), b"")
 
     def pid(self, instance_id: str) -> int | None:
@@ -153,6 +154,11 @@ class MachineRoom:
         machine = self._machines.get(instance_id)
         return machine is not None and machine.is_ready
 
+    def memory_bytes(self, instance_id: str) -> int:
+        """Return how much memory a machine takes; 0 when there is none."""
+        machine = self._machines.get(instance_id)
+        return machine.memory_bytes() if machine else 0
+
     def _tick(self) -> None:
         with CONTROL:
             seen = {instance.id: (instance, instance.state) for instance in self._instances()}
@@ -163,6 +169,9 @@ class MachineRoom:
         for instance_id in self._machines.keys() - seen.keys():  # its instance was forgotten
             self._do(self._ends, self._remove, instance_id)
         self._purge({instance_id: state for instance_id, (_, state) in seen.items()})
+        for machine in list(self._machines.values()):
+            machine.trim_console(CONSOLE_BYTES)
+        self._disks.drop_idle()
 
     def _instances(self) -> Iterator[Instance]:
         for account_id in self._accounts:
@@ -230,7 +239,7 @@ class MachineRoom:
         self._machines[instance.id] = machine
         launch = machine.launch
         try:
-            machine.start(self._disks.lower(launch.image_id, launch.snapshot_id))
+            machine.start(self._disks.lower(launch.image_id, launch.snapshot_id, user=instance.id))
         except Exception as error:
             log.exception("instance `%s` does not boot", instance.id)
             self._take_away(machine, with_disk=not had_disk)
@@ -274,9 +283,12 @@ class MachineRoom:
 
     def _take_away(self, machine: Machine, *, with_disk: bool) -> None:
         machine.kill()
-        self._consoles.appendleft((machine.launch.instance_id, machine.console()[-CONSOLE_BYTES:]))
+        launch = machine.launch
+        self._consoles.appendleft((launch.instance_id, machine.console(CONSOLE_BYTES)))
         machine.remove(with_disk=with_disk)
-        self._machines.pop(machine.launch.instance_id, None)
+        self._machines.pop(launch.instance_id, None)
+        if with_disk:  # one that is kept stands on the image as before
+            self._disks.release(launch.snapshot_id, user=launch.instance_id)
 
     def _launch(self, instance: Instance) -> Launch:
         return Launch(

@@ -21,9 +21,11 @@ Source: EC2 user guide, "Use the Instance Metadata Service to access instance me
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,10 +41,13 @@ from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.metadata_tree import Tree, tree
 from ovenbird.sandbox.places import REGION
 
+log = logging.getLogger(__name__)
+
 PORT = 80
 _SECRET = secrets.token_bytes(16)  # of this process
 IDLE_S = 20.0
 MAX_TTL_S = 21600
+LARGEST_BODY = 65536  # none is needed
 TOKEN_PATH = "/latest/api/token"  # noqa: S105 - a path
 TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
 TOKEN_HEADER = "x-aws-ec2-metadata-token"  # noqa: S105 - a header
@@ -252,6 +257,10 @@ class _Server(ThreadingHTTPServer):
         self.socket.close()
         self.socket, self.service = listening, service
 
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """Say one line: most are machines that ended while they asked."""
+        log.info("metadata for %s: %r", client_address, sys.exception())
+
 
 class _Handler(BaseHTTPRequestHandler):
     """Hands each request of one connection to the service."""
@@ -263,7 +272,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = self.headers.get("Content-Length") or "0"
+        if not (length.isdecimal() and int(length) <= LARGEST_BODY):
+            self.send_error(400)
+            return
+        self.rfile.read(int(length))
         answer = self.server.service.answer(
             Request(
                 address=self.client_address[0],

@@ -40,6 +40,7 @@ from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, run, spawn
 
 TIMEOUT_S = 30.0
+CONSOLE_GROWS = 8  # times what is kept
 KILLED_WITHIN = timedelta(seconds=5)
 HALT = signal.SIGRTMIN + 3  # systemd(1), "Signals"
 REBOOT = signal.SIGINT  # ctrl-alt-del
@@ -151,7 +152,9 @@ class Machine:
             lambda: self.pid() is not None or self.has_ended, within=timedelta(seconds=TIMEOUT_S)
         )
         if self.has_ended:
-            raise CommandFailed(f"systemd-nspawn ended: {self.console()[-300:].decode()}")
+            raise CommandFailed(
+                f"systemd-nspawn ended: {self.console(300).decode(errors='replace')}"
+            )
 
     @property
     def has_disk(self) -> bool:
@@ -190,6 +193,10 @@ class Machine:
         except OSError:  # it has ended
             return None
 
+    def memory_bytes(self) -> int:
+        """Return how much memory its processes take, shared pages in proportion."""
+        return self._group.memory_bytes()
+
     def reboot(self) -> None:
         """Ask its systemd to boot again; it ends for that, see :attr:`boots_again`."""
         self._signal(REBOOT)
@@ -221,12 +228,27 @@ class Machine:
                 parts.callback(self._notified.close)
             parts.callback(self.kill)
 
-    def console(self) -> bytes:
-        """Return what it wrote on its console, in all its boots."""
+    def console(self, most: int) -> bytes:
+        """Return the last bytes that it wrote on its console, in all its boots."""
         try:
-            return (self._directory / "console.log").read_bytes()
+            with (self._directory / "console.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+                return file.read()
         except OSError:
             return b""
+
+    def trim_console(self, most: int) -> None:
+        """Cut the console to its last bytes when it has grown large.
+
+        systemd-nspawn appends, so that it goes on behind them.
+        """
+        path = self._directory / "console.log"
+        with contextlib.suppress(OSError):  # it is gone
+            if path.stat().st_size > CONSOLE_GROWS * most:
+                last = self.console(most)
+                os.truncate(path, 0)
+                with path.open("ab") as file:
+                    file.write(last)
 
     def _mount(self, lower: Path) -> Path:
         """Mount the root; a volatile overlay must be given a new work directory each time."""

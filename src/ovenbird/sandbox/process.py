@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from ovenbird.sandbox import alarms, balancers, groups, machines, server
@@ -30,12 +31,14 @@ from ovenbird.system.locks import file_lock
 
 log = logging.getLogger(__name__)
 
+LOG_BYTES = 10 * 2**20  # then it begins anew; the one before is kept beside it until `down`
+
 
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM."""
     places = _places(argv)
     logging.basicConfig(
-        filename=places.log,
+        handlers=[RotatingFileHandler(places.log, maxBytes=LOG_BYTES, backupCount=1)],
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )

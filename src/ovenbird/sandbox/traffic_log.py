@@ -10,6 +10,7 @@ HAProxy 2.6 configuration manual, "Custom log format" and "Session state at disc
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 FORMAT = "R %f %b %s %ST %ts %Tr"
+_LINE = re.compile(r"R (\S+) (\S+) (\S+) (-?\d+) (\S\S) (-?\d+)$")
 _CLIENT_GONE = 460  # Source: ALB user guide, "HTTP 460": the client closed the connection first
 _TELLING = {500, 502, 503, 504}  # have a metric of their own
 
@@ -49,10 +51,10 @@ class Entry:
 
 def parse(line: str) -> Entry | None:
     """Read one line of HAProxy's output; None when it does not tell of a request."""
-    words = line.split()
-    if len(words) != 7 or words[0] != "R":
+    match = _LINE.match(line)
+    if match is None:
         return None
-    _, frontend, backend, server, status, ending, response_ms = words
+    frontend, backend, server, status, ending, response_ms = match.groups()
     here = backend == frontend
     return Entry(
         balancer="/".join(frontend.split(":")[:3]),

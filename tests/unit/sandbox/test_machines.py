@@ -6,7 +6,8 @@ import pytest
 
 from ovenbird.sandbox.control_groups import hierarchies
 from ovenbird.sandbox.machines import Act, due
-from ovenbird.sandbox.nspawn import Launch, command_line, machine_id, nspawn
+from ovenbird.sandbox.nspawn import Launch, Machine, command_line, machine_id, nspawn
+from ovenbird.sandbox.places import Places
 
 LAUNCH = Launch(
     instance_id="i-0123456789abcdef0",
@@ -87,3 +88,23 @@ def test_groups_are_made_in_v2_alone_or_in_systemds_hierarchies(tmp_path: Path) 
     (tmp_path / "cgroup.controllers").touch()
 
     assert hierarchies(tmp_path) == (tmp_path,)
+
+
+def test_a_console_is_cut_to_its_end_when_it_has_grown_large(tmp_path: Path) -> None:
+    machine = Machine(Places(home=tmp_path, cache=tmp_path), LAUNCH)
+    assert machine.console(100) == b""
+    path = tmp_path / "machines" / LAUNCH.instance_id / "console.log"
+    path.parent.mkdir(parents=True)
+    with path.open("ab") as console:
+        console.write(bytes(range(200)) * 4)
+        console.flush()
+        machine.trim_console(100)
+        assert path.stat().st_size == 800  # not large yet
+        console.write(b"x")
+        console.flush()
+
+        machine.trim_console(100)
+        console.write(b"behind")
+
+    assert path.read_bytes() == bytes(range(101, 200)) + b"xbehind"
+    assert machine.console(6) == b"behind"

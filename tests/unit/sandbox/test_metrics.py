@@ -124,6 +124,16 @@ def test_values_with_counts_are_kept_as_they_are() -> None:
     }
 
 
+def test_what_was_never_observed_is_no_value() -> None:
+    found = store()
+    found.put(METRIC, NOW, {0.1: 0.0})
+    found.put(METRIC, NOW, {})
+
+    share = statistic("PR(0.5:)")  # would divide by the number of values
+    assert found.series(METRIC, share, times=range(NOW, NOW + 1), end=NOW + 1) == {}
+    assert found.list_metrics() == ()
+
+
 def test_periods_begin_at_multiples_and_end_before_the_end() -> None:
     found = store()
     for second in range(-5, 15):

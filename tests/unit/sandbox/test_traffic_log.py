@@ -44,6 +44,7 @@ ANSWERED = Entry(BALANCER, GROUP, chosen=True, status=200, response_ms=12)
             Entry(BALANCER, "", chosen=False, status=400, response_ms=-1),
         ),
         ("[NOTICE]   (12) : New worker (13) forked", None),
+        ("R app:web:0a:0c hello-v001:0b i-1:80 none -- 12", None),
         ("", None),
     ],
 )
