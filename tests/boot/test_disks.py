@@ -97,7 +97,7 @@ def test_what_a_crash_left_mounted_is_swept(places: Places, snapshot_id: str) ->
     subprocess.run(["mount", "-o", options, disk, where], check=True)  # noqa: S603, S607 - fixed
     assert len(mounts(places)) == 1
 
-    assert len(leftovers.sweep(places)) == 2  # the mount and its loop device
+    assert leftovers.sweep(places)[0].startswith("mount ")
 
     assert mounts(places) == []
     assert leftovers.loops_below(places.home) == ()
