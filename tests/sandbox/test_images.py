@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,6 +14,7 @@ from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId, SnapshotId
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION
+from tests.sandbox.fleet import register_image
 
 pytestmark = pytest.mark.sandbox
 
@@ -140,6 +142,56 @@ def test_only_the_owner_changes_who_may_launch(
         endpoint.production.ec2.modify_image_attribute(
             ImageId=image.image_id, LaunchPermission={"Add": [{"UserId": "333333333333"}]}
         )
+
+
+def test_an_image_that_would_have_no_content_is_refused(
+    endpoint: Endpoint, register: Register
+) -> None:
+    image = register("k7")
+
+    with pytest.raises(ClientError, match=r"UnsupportedOperation.*CopyImage"):
+        endpoint.development.ec2.copy_image(
+            Name="copy", SourceImageId=image.image_id, SourceRegion="eu-west-1"
+        )
+
+
+def test_a_shared_snapshot_is_seen_and_used_and_not_changed(endpoint: Endpoint) -> None:
+    ours, theirs = endpoint.development, endpoint.production
+    snapshot_id = ours.ebs.start_snapshot(VolumeSize=2)["SnapshotId"]
+    ours.ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)
+    ours.ec2.create_tags(Resources=[snapshot_id], Tags=[{"Key": "ours", "Value": "1"}])
+    device: Any = {"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": snapshot_id, "VolumeSize": 2}}
+    launch: Any = {
+        "ImageId": register_image(theirs),
+        "MinCount": 1,
+        "MaxCount": 1,
+        "BlockDeviceMappings": [device],
+    }
+    calls: list[Callable[[], Any]] = [
+        lambda: theirs.ec2.describe_snapshots(SnapshotIds=[snapshot_id]),
+        lambda: theirs.ec2.create_volume(AvailabilityZone="eu-west-1a", SnapshotId=snapshot_id),
+        lambda: theirs.ec2.run_instances(**launch),
+    ]
+    for call in calls:
+        with pytest.raises(ClientError, match=r"InvalidSnapshot\.NotFound"):
+            call()
+
+    ours.ec2.modify_snapshot_attribute(
+        SnapshotId=snapshot_id,
+        Attribute="createVolumePermission",
+        OperationType="add",
+        UserIds=[theirs.account_id],
+    )
+
+    described, volume, launched = (call() for call in calls)
+    assert described["Snapshots"][0]["OwnerId"] == ours.account_id
+    assert described["Snapshots"][0].get("Tags", []) == []
+    assert (volume["SnapshotId"], volume["Size"]) == (snapshot_id, 2)
+    assert len(launched["Instances"]) == 1
+    own = theirs.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    assert snapshot_id not in [snapshot["SnapshotId"] for snapshot in own]
+    with pytest.raises(ClientError, match=r"InvalidSnapshot\.NotFound"):
+        theirs.ec2.delete_snapshot(SnapshotId=snapshot_id)
 
 
 def test_a_snapshot_in_use_is_not_deleted(endpoint: Endpoint, register: Register) -> None:

@@ -206,11 +206,8 @@ class GroupsBackend(AutoScalingBackend):
         should_decrement: bool,  # noqa: FBT001
     ) -> Any:
         """Stand in for EnterStandby: out of the load balancers."""
-        group = self.group(group_name)
         activities = super().enter_standby_instances(group_name, instance_ids, should_decrement)
-        for member in group.members:
-            if member.instance_id in instance_ids:
-                deregister(group.attached, member)
+        self._deregister(group_name, instance_ids)
         return activities
 
     def exit_standby_instances(self, group_name: str, instance_ids: list[str]) -> Any:
@@ -226,11 +223,14 @@ class GroupsBackend(AutoScalingBackend):
         should_decrement: bool,  # noqa: FBT001
     ) -> Any:
         """Stand in for DetachInstances: they live on, outside the load balancers."""
+        self._deregister(group_name, instance_ids)
+        return super().detach_instances(group_name, instance_ids, should_decrement)
+
+    def _deregister(self, group_name: str, instance_ids: list[str]) -> None:
         group = self.group(group_name)
         for member in group.members:
             if member.instance_id in instance_ids:
                 deregister(group.attached, member)
-        return super().detach_instances(group_name, instance_ids, should_decrement)
 
     def create_lifecycle_hook(
         self, name: str, as_name: str, transition: str, *more: Any, **named: Any

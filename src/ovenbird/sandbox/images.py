@@ -1,11 +1,12 @@
-"""Images and snapshots, as EC2 has them.
+"""Images, as EC2 has them.
 
 EC2 makes an image from the snapshots, architecture, boot mode and tags that the caller
 names; a name is taken once in an account; another account sees an image when it is public
-or shared with it, never its tags, and may write tags of its own; a snapshot is readable
-for another account when its createVolumePermission says so; an image's snapshot cannot be
-deleted. moto 5.2.5 reads name and description only, invents an empty snapshot for every
+or shared with it, never its tags, and may write tags of its own; an image's snapshot cannot
+be deleted. moto 5.2.5 reads name and description only, invents an empty snapshot for every
 image, shows a shared image to nobody, and lets anybody launch anything.
+Its CreateImage and CopyImage make images without content; they are refused until they are
+built: an image is registered from snapshots.
 
 Source: moto/ec2/models/amis.py, moto/ec2/responses/amis.py; EC2 API reference,
 RegisterImage, DescribeImages, ModifyImageAttribute, DeleteSnapshot; EC2 user guide,
@@ -29,6 +30,7 @@ from ovenbird.sandbox import blocks
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.pages import page_of
 from ovenbird.sandbox.places import REGION
+from ovenbird.sandbox.snapshots import find_snapshot, peers, seeing
 
 
 class RegisteredAmi(Ami):
@@ -61,7 +63,7 @@ def root_snapshot(ami: Ami) -> str:
 def visible(backend: EC2Backend) -> dict[str, Ami]:
     """Return the images that an account sees; those of others as views with its own tags."""
     found: dict[str, Ami] = {}
-    for peer in _peers(backend):
+    for peer in peers(backend):
         for ami in list(peer.amis.values()):
             if peer is backend:
                 found[ami.id] = ami
@@ -84,31 +86,14 @@ def launchable(image_id: str, account_id: str, region: str = REGION) -> Ami:
     return ami
 
 
-def find_snapshot(backend: EC2Backend, snapshot_id: str) -> Snapshot:
-    """Return a snapshot that the account owns or may make volumes from.
-
-    Raises:
-        EC2ClientError: InvalidSnapshot.NotFound.
-    """
-    for peer in _peers(backend):
-        snapshot = peer.snapshots.get(snapshot_id)
-        if snapshot and (peer is backend or _may_read(snapshot, backend.account_id)):
-            return _current(snapshot)
-    raise EC2ClientError(
-        "InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist."
-    )
-
-
 def install() -> None:
     """Put our versions in moto's place."""
     AmisResponse.register_image = register_image
     AmisResponse.describe_images = describe_images
+    AmisResponse.create_image = AmisResponse.copy_image = not_built
     AmisResponse.modify_image_attribute = _only_own(AmisResponse.modify_image_attribute)
-    AmiBackend.describe_images = _seeing(AmiBackend.describe_images)
-    EBSBackend.describe_snapshots = _synced(EBSBackend.describe_snapshots)
+    AmiBackend.describe_images = seeing(AmiBackend.describe_images, "amis", visible)
     setattr(EBSBackend, delete_snapshot.__name__, delete_snapshot)
-    for name in ("add_create_volume_permission", "remove_create_volume_permission"):
-        setattr(EBSBackend, name, _readers_follow(getattr(EBSBackend, name)))
 
 
 def register_image(self: AmisResponse) -> ActionResult:
@@ -148,6 +133,14 @@ def describe_images(self: AmisResponse) -> ActionResult:
     size = int(self._get_param("MaxResults") or len(images))
     page, token = page_of(images, self._get_param("NextToken"), size=size)
     return ActionResult({"Images": page, "NextToken": token})
+
+
+def not_built(self: AmisResponse) -> ActionResult:
+    """Stand in for CreateImage and CopyImage: no image is better than one that cannot boot."""
+    raise EC2ClientError(
+        "UnsupportedOperation",
+        f"The sandbox has no {self._get_action()}: register an image from a snapshot instead",
+    )
 
 
 def delete_snapshot(self: EC2Backend, snapshot_id: str) -> Snapshot:
@@ -192,49 +185,6 @@ def _tags(self: AmisResponse, kind: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for spec in mine for tag in spec["Tags"]}
 
 
-def _peers(backend: EC2Backend) -> list[EC2Backend]:
-    region = backend.region_name
-    return [account[region] for account in list(ec2_backends.values()) if region in account]
-
-
-def _may_read(snapshot: Snapshot, account_id: str) -> bool:
-    shared = account_id in snapshot.create_volume_permission_userids
-    return shared or "all" in snapshot.create_volume_permission_groups
-
-
-def _current(snapshot: Snapshot) -> Snapshot:
-    """Let EC2's record of a snapshot say what the block store says."""
-    if found := blocks.store().find(snapshot.id):
-        snapshot.status = found.status
-    return snapshot
-
-
-def _seeing(original: Any) -> Any:
-    """Wrap moto's DescribeImages so that it looks through the caller's eyes."""
-
-    def describe(self: EC2Backend, *words: Any, **named: Any) -> list[Ami]:
-        with CONTROL:
-            own, self.amis = self.amis, visible(self)
-            try:
-                images: list[Ami] = original(self, *words, **named)
-            finally:
-                self.amis = own
-            return images
-
-    return describe
-
-
-def _synced(original: Any) -> Any:
-    def describe(self: EC2Backend, *words: Any, **named: Any) -> list[Snapshot]:
-        with CONTROL:
-            for snapshot in self.snapshots.values():
-                _current(snapshot)
-            found: list[Snapshot] = original(self, *words, **named)
-            return found
-
-    return describe
-
-
 def _only_own(original: Any) -> Any:
     """Refuse to change another account's image."""
 
@@ -249,16 +199,3 @@ def _only_own(original: Any) -> Any:
         return original(self)
 
     return modify
-
-
-def _readers_follow(original: Any) -> Any:
-    """Let the block store know who may read a snapshot."""
-
-    def change(self: EC2Backend, snapshot_id: str, *words: Any, **named: Any) -> None:
-        original(self, snapshot_id, *words, **named)
-        snapshot = self.snapshots[snapshot_id]
-        if found := blocks.store().find(snapshot_id):
-            users = snapshot.create_volume_permission_userids
-            found.readers = set(users) | set(snapshot.create_volume_permission_groups)
-
-    return change

@@ -36,6 +36,7 @@ from moto.ssm.models import ssm_backends
 
 from ovenbird.sandbox import images
 from ovenbird.sandbox.loops import CONTROL
+from ovenbird.sandbox.snapshots import find_snapshot
 
 MACHINES_VPC = ipaddress.IPv4Network("172.31.0.0/16")
 RESERVED = 4  # the first addresses of a subnet are AWS's own
@@ -100,11 +101,12 @@ def _as_ec2(original: Any) -> Any:
             ami = images.launchable(
                 _resolved(self, image_id or template.get("ImageId", "")), self.account_id
             )
-            devices = block_devices(
-                ami,
+            overrides = (
                 template.get("BlockDeviceMappings", []),
                 named.get("block_device_mappings") or [],
             )
+            _check_snapshots(self, overrides)
+            devices = block_devices(ami, *overrides)
             words = _completed(self, ami, template, named, has_groups=bool(groups))
             words["block_device_mappings"] = _sized(self, devices)
             try:
@@ -227,13 +229,20 @@ def _reachable(subnet: Subnet) -> Subnet:
     return subnet
 
 
+def _check_snapshots(backend: EC2Backend, overrides: Iterable[Iterable[Words]]) -> None:
+    """Refuse snapshots that the account may not read; the image's own go with the image."""
+    for mapping in (one for override in overrides for one in override):
+        if snapshot_id := mapping.get("Ebs", {}).get("SnapshotId"):
+            find_snapshot(backend, snapshot_id)
+
+
 def _sized(backend: EC2Backend, devices: Mapping[str, Words]) -> list[Words]:
     """Return moto's mappings, without snapshots: moto takes none of another account."""
     mappings = []
     for name, ebs in devices.items():
         one = {key: value for key, value in ebs.items() if key != "SnapshotId"}
         if "VolumeSize" not in one:
-            one["VolumeSize"] = images.find_snapshot(backend, ebs["SnapshotId"]).volume.size
+            one["VolumeSize"] = find_snapshot(backend, ebs["SnapshotId"]).volume.size
         mappings.append({"DeviceName": name, "Ebs": one})
     return mappings
 

@@ -45,6 +45,7 @@ from ovenbird.sandbox import (
     images,
     instances,
     metrics,
+    snapshots,
     status,
 )
 from ovenbird.sandbox.lifecycle import STATUS_PATH
@@ -102,6 +103,7 @@ def install(places: Places) -> None:
     """Put all corrections in moto's place; once, before the first request."""
     BaseModel.__new__ = _untracked
     blocks.install(places)
+    snapshots.install()
     images.install()
     instances.install()
     accounts.install()
