@@ -130,5 +130,4 @@ def test_a_closed_port_is_a_failure() -> None:
 
 
 def test_a_path_that_cannot_be_asked_for_is_a_failure() -> None:
-    with answering(b"HTTP/1.1 200 OK\r\n\r\n") as check:
-        assert failure_of(replace(check, path="/\N{SNOWMAN}")) == FAILED
+    assert failure_of(replace(CHECK, path="/\N{SNOWMAN}")) == FAILED
