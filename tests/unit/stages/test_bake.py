@@ -70,7 +70,7 @@ class World:
         return next((image for image in self.made if image.bake_key == bake_key), None)
 
     def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
-        raise NotImplementedError
+        raise AssertionError("a bake looks for one image and lists none")
 
     def register(
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
