@@ -106,9 +106,13 @@ class World:
     def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState:
         self.note(f"publish {packages[0].version}")
         return RepositoryState(
-            repository="main", channel="candidate", number=1, directory="/r/apt",
+            repository="main", channel="candidate", number=1, url="file:/r",
             suite="candidate-1", component="main", key_path="/k",
         )  # fmt: skip
+
+    @contextmanager
+    def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
+        yield state
 
     # Images and snapshots
 

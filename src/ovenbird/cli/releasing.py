@@ -188,7 +188,7 @@ def _show(prepared: preparing.Prepared, seen: preparing.Preview, *, err: bool) -
     what = f"{spec.app} {prepared.version} ({source.ref}, commit {source.short_commit})"
     lines = [
         f"Release {seen.release_id}: {what} of {source.url}",
-        f"  build    {spec.package.build or 'nothing to build'}",
+        f"  build    {spec.build.command or 'nothing to build'}",
         f"  bake     {spec.package.name} {prepared.version} on {spec.image.base}: image {image}",
     ]
     for planned in seen.rollouts:

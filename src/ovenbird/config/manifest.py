@@ -21,7 +21,18 @@ from ovenbird.domain.apps import (
 )
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec, ShellStep
-from ovenbird.domain.packages import Content, ContentKind, PackageFormat, PackageSpec, Service
+from ovenbird.domain.packages import (
+    BuildSpec,
+    Content,
+    ContentKind,
+    Override,
+    PackageFormat,
+    PackageSpec,
+    RelationKind,
+    Service,
+    VersionSpec,
+)
+from ovenbird.domain.relations import Relation, parse_for_one_format
 from ovenbird.domain.sources import Source
 
 MANIFEST = "ovenbird.yaml"
@@ -80,7 +91,9 @@ def _app(raw: schema.Manifest) -> AppSpec:
     deploy = raw.deploy
     return AppSpec(
         app=raw.app,
-        package=_package(raw),
+        packages=(_package(raw),),
+        build=BuildSpec(command=raw.package.build, timeout_s=raw.package.timeout_s),
+        version=VersionSpec(tag_prefix=raw.package.tag_prefix),
         image=ImageSpec(
             base=raw.image.base,
             recipe=tuple(ShellStep(lines=step.shell) for step in raw.image.recipe),
@@ -107,13 +120,18 @@ def _package(raw: schema.Manifest) -> PackageSpec:
         license=raw.license,
         formats=tuple(PackageFormat(name) for name in package.formats),
         architecture=package.architecture,
-        build=package.build,
         contents=tuple(_content(content) for content in package.contents),
-        depends={PackageFormat.DEB: package.depends.deb},
+        overrides={
+            PackageFormat.DEB: Override(
+                relations={RelationKind.DEPENDS: _relations(package.depends.deb)}
+            )
+        },
         services=tuple(_service(name, service) for name, service in package.services.items()),
-        tag_prefix=package.tag_prefix,
-        timeout_s=package.timeout_s,
     )
+
+
+def _relations(texts: tuple[str, ...]) -> tuple[Relation, ...]:
+    return tuple(parse_for_one_format(text) for text in texts)
 
 
 def _content(raw: schema.ContentPart) -> Content:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec
-from ovenbird.domain.packages import PackageSpec
+from ovenbird.domain.packages import BuildSpec, PackageSpec, VersionSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +115,14 @@ class AppSpec:
     """A whole manifest.
 
     Args:
+        packages: All from one build, at one version; the first is the app's own.
         port: The port on which instances take the load balancer's requests.
         environments: In the order in which a release goes through them.
         path_patterns: Conditions of the cluster's listener rule.
     """
 
     app: str
-    package: PackageSpec
+    packages: tuple[PackageSpec, ...]
     image: ImageSpec
     port: int
     health: Health
@@ -130,3 +131,10 @@ class AppSpec:
     host_names: tuple[str, ...] = ()
     rule_priority: int | None = None
     draining_s: int = 30
+    build: BuildSpec = field(default_factory=BuildSpec)
+    version: VersionSpec = field(default_factory=VersionSpec)
+
+    @property
+    def package(self) -> PackageSpec:
+        """The app's own package."""
+        return self.packages[0]

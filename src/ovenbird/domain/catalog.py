@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ovenbird.domain.packages import Package
@@ -13,27 +14,93 @@ from ovenbird.domain.sources import Source
 class RepositoryState:
     """One numbered, immutable state of a repository's channel.
 
-    In apt's words: ``deb [signed-by=KEY_PATH] file:DIRECTORY SUITE COMPONENT``.
+    In apt's words: ``deb [signed-by=KEY_PATH] URL SUITE COMPONENT``; in yum's:
+    ``baseurl=URL/yum/SUITE/ARCHITECTURE``.
 
     Args:
         number: Counts up by one with each publish, from 1.
-        directory: Absolute directory on this host that is the root of the apt repository.
+        url: Root of the repository: ``file:/srv/repository``, ``http://...`` or
+            ``s3://BUCKET/PREFIX`` (which only we can read; see ``Repository.reachable``).
         suite: Names this very state for ever, as ``candidate-7``.
-        key_path: Absolute path of the public key (binary, for ``signed-by``).
+        key_path: Absolute path of the public keys (binary, for ``signed-by``).
     """
 
     repository: str
     channel: str
     number: int
-    directory: str
+    url: str
     suite: str
     component: str
     key_path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFile:
+    """One path that a package installs.
+
+    Args:
+        path: Absolute.
+        mode: Permission bits; with the file type's bits, as ``stat`` has them.
+        target: Of a symbolic link; empty otherwise.
+        digest_sha256: Of a regular file, lowercase hex; empty otherwise.
+    """
+
+    path: str
+    mode: int
+    owner: str = "root"
+    group: str = "root"
+    size_bytes: int = 0
+    target: str = ""
+    digest_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check has to say of a package.
+
+    Args:
+        tool: ``ovenbird``, ``lintian`` or ``rpmlint``.
+        code: The tool's name for it, as ``missing-command``.
+        level: ``error`` or ``warning``.
+        place: Path in the package, or place in the manifest; empty for the whole package.
+    """
+
+    tool: str
+    code: str
+    level: str
+    text: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFacts:
+    """What is inside a package file, and what is said of it.
+
+    Args:
+        relations: Field of the format, as ``Depends`` → relations in its words.
+        scripts: Name of a maintainer script → its text.
+        configs: Paths that the package manager treats as configuration.
+        findings: Of the checks; empty when none had anything to say.
+        sbom: CycloneDX document in JSON; empty when none was made.
+        log_path: The build's log on the building host.
+        builder: Program and version, and the host's name.
+        build_branch: The branch that was built, when it is known.
+    """
+
+    files: tuple[PackageFile, ...] = ()
+    relations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    configs: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    sbom: str = ""
+    log_path: str = ""
+    builder: str = ""
+    build_branch: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """One package with its provenance."""
+    """One package with its provenance; *channel* and *state_number* say where it came first."""
 
     package: Package
     source: Source
@@ -41,3 +108,4 @@ class CatalogEntry:
     state_number: int
     published_at: datetime
     published_by: str
+    facts: PackageFacts = field(default_factory=PackageFacts)

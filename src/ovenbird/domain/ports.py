@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -31,10 +31,51 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
+class Storage(Protocol):
+    """Named bytes: a directory, or a bucket; each write is all or nothing.
+
+    Names are relative paths, as ``dists/candidate-7/InRelease``. A *version* changes with
+    the bytes, as an ETag does.
+    """
+
+    @property
+    def url(self) -> str: ...  # file:/srv/repository or s3://BUCKET/PREFIX
+
+    def read(self, name: str) -> bytes: ...  # NotFound
+
+    def find(self, name: str) -> tuple[bytes, str] | None: ...  # bytes and version
+
+    def exists(self, name: str) -> bool: ...
+
+    def write(self, name: str, data: bytes | Path) -> None: ...
+
+    def create(self, name: str, data: bytes | Path) -> bool: ...  # False when it was there
+
+    def swap(self, name: str, data: bytes, *, version: str | None) -> bool: ...  # None: absent
+
+    def copy(self, source: str, target: str) -> None: ...
+
+    def names(self, prefix: str) -> Iterator[str]: ...
+
+    def remove(self, name: str) -> None: ...
+
+
+class Signer(Protocol):
+    """The key that signs packages and repositories."""
+
+    def fingerprint(self) -> str: ...
+
+    def clear_sign(self, data: bytes) -> bytes: ...
+
+    def detach_sign(self, data: bytes, *, at_epoch_s: int | None = None) -> bytes: ...
+
+
 class Repository(Protocol):
     """A signed package repository; publishing twice is publishing once."""
 
     def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState: ...
+
+    def reachable(self, state: RepositoryState) -> AbstractContextManager[RepositoryState]: ...
 
 
 class Images(Protocol):

@@ -91,7 +91,7 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
         checkout = git.checkout(source, mirror=mirror, into=Path(place) / "checkout")
         spec = load_committed(source, checkout)
-        version = version_of(checkout, spec.package)
+        version = version_of(checkout, spec.version)
     check_feasible(spec, ports)
     base_image(spec, ports)
     return Prepared(source=source, spec=spec, version=version)

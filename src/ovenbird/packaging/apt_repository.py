@@ -16,7 +16,8 @@ import gzip
 import hashlib
 import lzma
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,12 +69,17 @@ class AptRepository:
                 self._write_state(number, at=at)
             return self._state(number, key_path)
 
+    @contextmanager
+    def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
+        """Give the state under an address that package managers on this host can read."""
+        yield state
+
     def _state(self, number: int, key_path: Path) -> RepositoryState:
         return RepositoryState(
             repository=self._name,
             channel=self._channel,
             number=number,
-            directory=str(self._root),
+            url=f"file:{self._root}",
             suite=f"{self._channel}-{number}",
             component=COMPONENT,
             key_path=str(key_path),

@@ -18,7 +18,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import Content, ContentKind, PackageSpec
+from ovenbird.domain.packages import (
+    Content,
+    ContentKind,
+    PackageFormat,
+    PackageSpec,
+    RelationKind,
+)
+from ovenbird.domain.relations import Relation
 from ovenbird.packaging import scripts, units
 from ovenbird.system.commands import run
 
@@ -74,7 +81,6 @@ def configuration(
     spec: PackageSpec, *, version: str, contents: list[dict[str, Any]], staging: Path
 ) -> dict[str, Any]:
     """Return nfpm's configuration."""
-    relations = {f.value: {"depends": list(r)} for f, r in spec.depends.items()}
     return {
         "name": spec.name,
         "arch": spec.architecture,
@@ -90,9 +96,16 @@ def configuration(
         "disable_globbing": True,  # names are taken as they are
         "contents": contents,
         "scripts": _scripts(spec, staging),
-        "overrides": relations,
+        "depends": [_debian(r) for r in spec.relations_of(PackageFormat.DEB, RelationKind.DEPENDS)],
         "deb": {"compression": "zstd"},
     }
+
+
+def _debian(relation: Relation) -> str:
+    words = (
+        f"{a.name} ({a.operator} {a.version})" if a.operator else a.name for a in relation.atoms
+    )
+    return relation.raw or " | ".join(words)
 
 
 def _numbered(spec: PackageSpec) -> list[tuple[int, Content]]:

@@ -16,12 +16,12 @@ from pathlib import Path
 from dunamai import Pattern, Vcs, Version
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import PackageSpec
+from ovenbird.domain.packages import VersionSpec
 
 _ALLOWED = re.compile(r"[0-9][A-Za-z0-9.+~]*")
 
 
-def version_of(checkout: Path, spec: PackageSpec) -> str:
+def version_of(checkout: Path, spec: VersionSpec) -> str:
     """Return the version of what is checked out.
 
     Raises:

@@ -73,7 +73,7 @@ def build(step: Step, request: ReleaseRequest, app: AppSpec) -> tuple[Package, .
     """
     source, checkout = _checkout(step, request)
     outbox = step.ports.directory / "outbox" / request.release_id
-    packages = _published(step, source, app, version_of(checkout, app.package))
+    packages = _published(step, source, app, version_of(checkout, app.version))
     packages = packages or build_stage.build(
         source, app, checkout=checkout, outbox=outbox, progress=step.say
     )

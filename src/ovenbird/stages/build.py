@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.domain.packages import Package, PackageFormat, PackageSpec
+from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.sources import Source
 from ovenbird.packaging import nfpm
@@ -43,8 +43,8 @@ def build(
         InvalidRequest: Contents are missing, or the version is not one.
     """
     outbox.mkdir(parents=True, exist_ok=True)
-    version = version_of(checkout, spec.package)
-    _build(spec.package, source, checkout, log=outbox / "build.log", progress=progress)
+    version = version_of(checkout, spec.version)
+    _build(spec, source, checkout, log=outbox / "build.log", progress=progress)
     packages = []
     for format_ in spec.package.formats:
         progress(f"Packaging `{spec.package.name}` {version} as {format_.value}")
@@ -52,12 +52,11 @@ def build(
     return tuple(packages)
 
 
-def _build(
-    spec: PackageSpec, source: Source, checkout: Path, *, log: Path, progress: Progress
-) -> None:
-    if not spec.build:
+def _build(spec: AppSpec, source: Source, checkout: Path, *, log: Path, progress: Progress) -> None:
+    command = spec.build.command
+    if not command:
         return
-    progress(f"Building with `{spec.build}`")
+    progress(f"Building with `{command}`")
     with log.open("w") as file:
 
         def keep(line: str) -> None:
@@ -67,8 +66,8 @@ def _build(
 
         try:
             stream(
-                _confined(["sh", "-e", "-c", spec.build], checkout),
-                timeout_s=spec.timeout_s,
+                _confined(["sh", "-e", "-c", command], checkout),
+                timeout_s=spec.build.timeout_s,
                 on_line=keep,
                 cwd=checkout,
                 env=_environment(source, PLACE if _is_root() else str(checkout)),
@@ -76,8 +75,8 @@ def _build(
         except CommandFailed as error:
             tail = "\n".join(str(error.facts.get("stderr", "")).splitlines()[-TAIL_LINES:])
             raise CommandFailed(
-                f"The build of `{spec.name}` failed: `{spec.build}` {how_it_ended(error)}",
-                hint=f"Read `{log}`, or run `{spec.build}` in a clone at {source.short_commit}",
+                f"The build of `{spec.app}` failed: `{command}` {how_it_ended(error)}",
+                hint=f"Read `{log}`, or run `{command}` in a clone at {source.short_commit}",
                 log=str(log),
                 stderr=tail,
             ) from error

@@ -13,10 +13,11 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine, Table, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ovenbird.domain.catalog import CatalogEntry, RepositoryState
+from ovenbird.domain.catalog import CatalogEntry, PackageFacts, RepositoryState
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.events import Event
 from ovenbird.domain.images import Baked
@@ -37,6 +38,7 @@ from ovenbird.store import tables as t
 from ovenbird.store.faults import database_errors
 
 Value = TypeVar("Value")
+_FACTS = TypeAdapter(PackageFacts)
 
 
 class Store:
@@ -112,6 +114,7 @@ class Store:
     def put_catalog_entry(self, entry: CatalogEntry) -> None:
         """Write a package with its provenance; who publishes it again changes nothing."""
         row = {**asdict(entry.package), **asdict(entry.source), **_row(entry, t.PACKAGES)}
+        row["facts"] = asdict(entry.facts)
         row = {name: row[name] for name in t.PACKAGES.c.keys()}  # noqa: SIM118
         with self._transaction() as connection:
             connection.execute(insert(t.PACKAGES).values(row).on_conflict_do_nothing())
@@ -346,6 +349,7 @@ def _catalog_entry(row: Mapping[str, Any]) -> CatalogEntry:
         source=Source(**{field.name: row[field.name] for field in fields(Source)}),
         **{name: row[name] for name in ("channel", "state_number")},
         **{name: row[name] for name in ("published_at", "published_by")},
+        facts=_FACTS.validate_python(row["facts"] or {}),
     )
 
 

@@ -62,13 +62,24 @@ PACKAGES = Table(
     *(_text(name) for name in ("directory", "channel", "published_by")),
     *(_number(name) for name in ("size_bytes", "committed_at_epoch_s", "state_number")),
     Column("published_at", Instant, nullable=False),
+    _text("signed_by"),
+    Column("facts", JSON),
+)
+PUBLICATIONS = Table(
+    "publications",
+    METADATA,
+    *(_key(name) for name in ("name", "version", "architecture", "format")),
+    *(_key(name) for name in ("repository", "channel")),
+    _number("state_number"),
+    _text("published_by"),
+    Column("published_at", Instant, nullable=False),
 )
 REPOSITORY_STATES = Table(
     "repository_states",
     METADATA,
     *(_key(name) for name in ("repository", "channel")),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    *(_text(name) for name in ("directory", "suite", "component", "key_path")),
+    *(_text(name) for name in ("suite", "component", "key_path", "url")),
 )
 IMAGES = Table(
     "images",

@@ -194,7 +194,11 @@ def _furnish(stack: ExitStack, root: Path, repository: RepositoryState, cache: P
     binds = (
         (cache / "lists", root / "var/lib/apt/lists", "rw"),
         (cache / "archives", root / "var/cache/apt/archives", "rw"),
-        (Path(repository.directory), root / INSIDE / "repository", "ro"),  # no recipe alters it
+        (
+            Path(repository.url.removeprefix("file:")),
+            root / INSIDE / "repository",
+            "ro",
+        ),  # no recipe alters it
     )
     for what, where, options in binds:
         stack.enter_context(mounted(what, where, bind=True, options=options))

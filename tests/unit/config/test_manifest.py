@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ovenbird.config.manifest import load_committed, load_manifest
 from ovenbird.domain.apps import DEFAULT_ALARM, AllAtOnce, AppSpec, Canary
 from ovenbird.domain.errors import InvalidRequest, NotFound
-from ovenbird.domain.packages import ContentKind, PackageFormat
+from ovenbird.domain.packages import ContentKind, PackageFormat, RelationKind
+from ovenbird.domain.relations import names
 from ovenbird.domain.sources import Source
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,7 +63,8 @@ def test_a_manifest_becomes_an_app(write: Path) -> None:
     app = load_manifest(write)
 
     assert (app.app, app.port, app.image.base) == ("hello", 80, "debian-12")
-    assert app.package.depends == {PackageFormat.DEB: ("python3", "nginx")}
+    depends = app.package.relations_of(PackageFormat.DEB, RelationKind.DEPENDS)
+    assert [names(relation) for relation in depends] == [("python3",), ("nginx",)]
     assert [environment.name for environment in app.environments] == ["dev", "prod"]
     dev, prod = app.environments
     assert (dev.strategy, dev.approval, dev.alarms) == (AllAtOnce(), False, (DEFAULT_ALARM,))

@@ -105,8 +105,8 @@ def environment(
 def app(spec: EnvironmentSpec) -> AppSpec:
     return AppSpec(
         app="hello",
-        package=PackageSpec(
-            name="hello", maintainer="T <t@example.com>", formats=(PackageFormat.DEB,)
+        packages=(
+            PackageSpec(name="hello", maintainer="T <t@example.com>", formats=(PackageFormat.DEB,)),
         ),
         image=ImageSpec(base="debian-12"),
         port=80,

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import PackageSpec
+from ovenbird.domain.packages import VersionSpec
 from ovenbird.packaging.versions import debian_version, version_of
 from ovenbird.system.commands import run
 
-SPEC = PackageSpec(name="hello", maintainer="T <t@example.com>")
+SPEC = VersionSpec()
 PERSON = {
     f"GIT_{role}_{key}": text
     for role in ("AUTHOR", "COMMITTER")
@@ -102,14 +102,14 @@ def test_without_a_tag_the_version_is_nought(repository: Path) -> None:
 def test_tags_of_another_prefix_do_not_count(repository: Path) -> None:
     git(repository, "tag", "other-3.0.0")
     git(repository, "tag", "hello-1.0.0")
-    spec = PackageSpec(name="hello", maintainer="T <t@example.com>", tag_prefix="hello-")
+    spec = VersionSpec(tag_prefix="hello-")
 
     assert version_of(repository, spec) == "1.0.0"
 
 
 def test_an_empty_prefix_takes_bare_numbers(repository: Path) -> None:
     git(repository, "tag", "1.4.0")
-    spec = PackageSpec(name="hello", maintainer="T <t@example.com>", tag_prefix="")
+    spec = VersionSpec(tag_prefix="")
 
     assert version_of(repository, spec) == "1.4.0"
 

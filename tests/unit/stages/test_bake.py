@@ -26,7 +26,7 @@ from ovenbird.stages.bake import bake, bake_key, image_name
 from ovenbird.stages.share import share
 
 STATE = RepositoryState(
-    repository="main", channel="candidate", number=7, directory="/r/apt",
+    repository="main", channel="candidate", number=7, url="file:/r",
     suite="candidate-7", component="main", key_path="/k",
 )  # fmt: skip
 BASE = Image(

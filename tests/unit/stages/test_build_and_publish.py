@@ -63,8 +63,8 @@ def test_the_same_commit_gives_the_same_bytes(
 
 def test_a_build_that_fails_shows_its_last_lines_and_its_log(hello: Path, tmp_path: Path) -> None:
     source, spec, app = checked_out(hello, tmp_path)
-    package = dataclasses.replace(spec.package, build="id -u; echo because; exit 3")
-    broken = dataclasses.replace(spec, package=package)
+    failing = dataclasses.replace(spec.build, command="id -u; echo because; exit 3")
+    broken = dataclasses.replace(spec, build=failing)
 
     with pytest.raises(CommandFailed, match="exited with status 3") as caught:
         build(source, broken, checkout=app, outbox=tmp_path / "out", progress=lambda _: None)
@@ -97,7 +97,10 @@ def test_apt_takes_what_is_signed_and_refuses_what_was_tampered_with(
 ) -> None:
     repository = AptRepository(tmp_path / "r", name="main", channel="candidate", key=key)
     state = repository.publish([built(hello, tmp_path / "w")], at=NOW)
-    apt, where = Path(state.directory), {"key_path": state.key_path, "suite": state.suite}
+    apt, where = (
+        Path(state.url.removeprefix("file:")),
+        {"key_path": state.key_path, "suite": state.suite},
+    )
     assert "candidate-1" in apt_update(tmp_path / "good", repository=apt, **where)
 
     for path in (apt / "dists/candidate-1/main").rglob("*"):
