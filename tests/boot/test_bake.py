@@ -75,7 +75,7 @@ class Bakery:
             architecture=packages[0].architecture,
             digest_sha256=packages[0].digest_sha256,
         )
-        return pin, repository.publish(packages, at=AT)
+        return pin, repository.publish(packages, channel="candidate", at=AT)
 
     def _request(self, published: tuple[PackagePin, RepositoryState]) -> BakeRequest:
         pin, state = published

@@ -103,7 +103,9 @@ class World:
 
     # Repository
 
-    def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState:
+    def publish(
+        self, packages: Sequence[Package], *, channel: str, at: datetime
+    ) -> RepositoryState:
         self.note(f"publish {packages[0].version}")
         return RepositoryState(
             repository="main", channel="candidate", number=1, url="file:/r",
@@ -201,6 +203,7 @@ class World:
             clock=SystemClock(),
             directory=self.directory,
             repository=self,
+            channel="candidate",
             snapshots=self,
             workshop=self,
             base_images={"debian-12": BASE.name},

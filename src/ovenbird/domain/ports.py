@@ -73,7 +73,9 @@ class Signer(Protocol):
 class Repository(Protocol):
     """A signed package repository; publishing twice is publishing once."""
 
-    def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState: ...
+    def publish(
+        self, packages: Sequence[Package], *, channel: str, at: datetime
+    ) -> RepositoryState: ...
 
     def reachable(self, state: RepositoryState) -> AbstractContextManager[RepositoryState]: ...
 

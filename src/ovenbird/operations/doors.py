@@ -50,6 +50,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
             channel=repository.channel,
             key=SigningKey(repository.signing_key),
         ),
+        channel=repository.channel,
         snapshots=EbsSnapshots(
             accounts[settings.bake_environment], cache=state / "cache/disks", clock=clock
         ),

@@ -47,19 +47,23 @@ class AptRepository:
         self._root = directory / "apt"
         self._name, self._channel, self._key = name, channel, key
 
-    def publish(self, packages: Sequence[Package], *, at: datetime) -> RepositoryState:
+    def publish(
+        self, packages: Sequence[Package], *, channel: str, at: datetime
+    ) -> RepositoryState:
         """Add packages and return the state that has them all.
 
         Publishing what is there already returns the newest state and changes nothing.
 
         Args:
             packages: Built packages.
+            channel: Which set of packages they join.
             at: The time that the signed release file carries.
 
         Raises:
             Conflict: Another package of the same name, version and architecture is there.
             NotFound: A package's file is gone.
         """
+        self._channel = channel
         key_path = self._key.ensure()
         with file_lock(self._root / "publish.lock"):
             added = [self._add(package) for package in packages]

@@ -41,6 +41,7 @@ class Ports:
 
     Args:
         directory: For mirrors, checkouts and built packages.
+        channel: Of the repository; what releases build is published to it.
         base_images: Name in manifests → name of the image.
         bake_environment: Whose account bakes and owns images.
     """
@@ -49,6 +50,7 @@ class Ports:
     clock: Clock
     directory: Path
     repository: Repository
+    channel: str
     snapshots: Snapshots
     workshop: BakeWorkshop
     base_images: Mapping[str, str]

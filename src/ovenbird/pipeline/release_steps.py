@@ -103,7 +103,11 @@ def publish(
     """Publish the packages and write them into the catalog."""
     ports = step.ports
     state = publish_stage.publish(
-        packages, repository=ports.repository, clock=ports.clock, progress=step.say
+        packages,
+        repository=ports.repository,
+        channel=ports.channel,
+        clock=ports.clock,
+        progress=step.say,
     )
     ports.store.put_repository_state(state)
     for package in packages:

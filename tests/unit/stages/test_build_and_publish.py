@@ -96,7 +96,7 @@ def test_apt_takes_what_is_signed_and_refuses_what_was_tampered_with(
     hello: Path, tmp_path: Path, key: SigningKey
 ) -> None:
     repository = AptRepository(tmp_path / "r", name="main", channel="candidate", key=key)
-    state = repository.publish([built(hello, tmp_path / "w")], at=NOW)
+    state = repository.publish([built(hello, tmp_path / "w")], channel="candidate", at=NOW)
     apt, where = (
         Path(state.url.removeprefix("file:")),
         {"key_path": state.key_path, "suite": state.suite},
@@ -116,9 +116,9 @@ def test_publishing_twice_is_publishing_once_and_other_bytes_are_a_conflict(
 ) -> None:
     package = built(hello, tmp_path / "w")
     repository = AptRepository(tmp_path / "r", name="main", channel="candidate", key=key)
-    first = repository.publish([package], at=NOW)
+    first = repository.publish([package], channel="candidate", at=NOW)
 
-    assert repository.publish([package], at=NOW) == first
+    assert repository.publish([package], channel="candidate", at=NOW) == first
     other = dataclasses.replace(package, digest_sha256="0" * 64)
     with pytest.raises(Conflict, match="with other bytes"):
-        repository.publish([other], at=NOW)
+        repository.publish([other], channel="candidate", at=NOW)
