@@ -1,9 +1,10 @@
-"""A package's version from git: what dpkg sorts as git's history goes.
+"""A package's version from git: what package managers sort as git's history goes.
 
     v1.2.0                    1.2.0
     v1.2.0 + 3 commits        1.2.0+3.g1a2b3c4
     v1.3.0-rc1                1.3.0~rc1
     no tag, 5 commits         0.0.0+5.g1a2b3c4
+    uncommitted changes       1.2.0+3.g1a2b3c4.dirty
 
 Source: deb-version(7): a tilde sorts before everything, even before the end of a part.
 """
@@ -17,35 +18,34 @@ from dunamai import Pattern, Vcs, Version
 
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import VersionSpec
+from ovenbird.domain.versions import DIRTY
 
 _ALLOWED = re.compile(r"[0-9][A-Za-z0-9.+~]*")
 
 
-def version_of(checkout: Path, spec: VersionSpec) -> str:
-    """Return the version of what is checked out.
+def version_of(checkout: Path, spec: VersionSpec, *, is_dirty: bool = False) -> str:
+    """Return the version of what is checked out, as dpkg takes it.
+
+    Args:
+        checkout: A tree of the commit, with its tags.
+        spec: What the manifest says about versions.
+        is_dirty: Whether the tree has changes that no commit has.
 
     Raises:
-        InvalidRequest: The tags give a version that Debian does not allow, or none.
+        InvalidRequest: The tags give a version that no package manager would take, or none.
     """
-    hint = f"Tag releases as `{spec.tag_prefix}1.2.3`"
-    pattern = Pattern.Default.regex().replace("^v", f"^{re.escape(spec.tag_prefix)}", 1)
-    try:
-        version = Version.from_vcs(Vcs.Git, pattern=pattern, path=checkout, full_commit=False)
-    except (RuntimeError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise InvalidRequest(f"The commit's tags make no version: {first}", hint=hint) from error
-    text = debian_version(
-        version.base,
-        stage=f"{version.stage or ''}{version.revision if version.revision is not None else ''}",
-        distance=version.distance,
-        commit=version.commit or "",
-    )
-    if not _ALLOWED.fullmatch(text):
+    upstream = spec.explicit or _from_tags(checkout, spec)
+    if is_dirty:
+        upstream += DIRTY if "+" in upstream else "+" + DIRTY.removeprefix(".")
+    if not _ALLOWED.fullmatch(upstream):
         raise InvalidRequest(
-            f"`{text}` is not a version that dpkg takes",
-            hint=hint,
+            f"`{upstream}` is not a version that dpkg takes",
+            hint="Use digits, letters and `.+~` in `version.explicit`"
+            if spec.explicit
+            else _tag_hint(spec),
         )
-    return text
+    epoch = f"{spec.epoch}:" if spec.epoch else ""
+    return f"{epoch}{upstream}" + (f"-{spec.revision}" if spec.revision else "")
 
 
 def debian_version(base: str, *, stage: str, distance: int, commit: str) -> str:
@@ -59,3 +59,24 @@ def debian_version(base: str, *, stage: str, distance: int, commit: str) -> str:
     """
     text = f"{base}~{stage}" if stage else base
     return f"{text}+{distance}.g{commit[:7]}" if distance else text
+
+
+def _from_tags(checkout: Path, spec: VersionSpec) -> str:
+    pattern = Pattern.Default.regex().replace("^v", f"^{re.escape(spec.tag_prefix)}", 1)
+    try:
+        version = Version.from_vcs(Vcs.Git, pattern=pattern, path=checkout, full_commit=False)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise InvalidRequest(
+            f"The commit's tags make no version: {first}", hint=_tag_hint(spec)
+        ) from error
+    return debian_version(
+        version.base,
+        stage=f"{version.stage or ''}{version.revision if version.revision is not None else ''}",
+        distance=version.distance,
+        commit=version.commit or "",
+    )
+
+
+def _tag_hint(spec: VersionSpec) -> str:
+    return f"Tag releases as `{spec.tag_prefix}1.2.3`"

@@ -117,3 +117,32 @@ def test_an_empty_prefix_takes_bare_numbers(repository: Path) -> None:
 def test_a_directory_that_is_no_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="no version"):
         version_of(tmp_path, SPEC)
+
+
+def test_what_the_manifest_says_goes_before_tags(repository: Path) -> None:
+    git(repository, "tag", "v1.0.0")
+
+    assert version_of(repository, VersionSpec(explicit="3.1", epoch=2, revision="4")) == "2:3.1-4"
+
+
+@pytest.mark.parametrize("explicit", ["1.0-1", "2:1.0", "one", "1_0", "1 0"])
+def test_an_explicit_version_that_no_package_manager_takes_is_refused(explicit: str) -> None:
+    with pytest.raises(InvalidRequest, match="not a version"):
+        version_of(Path(), VersionSpec(explicit=explicit))
+
+
+def test_uncommitted_changes_show_in_the_version(repository: Path) -> None:
+    git(repository, "tag", "v1.0.0")
+
+    dirty = version_of(repository, SPEC, is_dirty=True)
+
+    assert (dirty, older("1.0.0", dirty), older(dirty, "1.0.1")) == ("1.0.0+dirty", True, True)
+
+
+def test_tags_of_an_app_in_a_repository_of_many(repository: Path) -> None:
+    git(repository, "tag", "web/v9.0.0")
+    commit(repository)
+    git(repository, "tag", "api/v2.0.0")
+
+    assert version_of(repository, VersionSpec(tag_prefix="web/v")).startswith("9.0.0+1.g")
+    assert version_of(repository, VersionSpec(tag_prefix="api/v")) == "2.0.0"
