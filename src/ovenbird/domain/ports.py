@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
@@ -34,14 +34,19 @@ class Clock(Protocol):
 class Storage(Protocol):
     """Named bytes: a directory, or a bucket; each write is all or nothing.
 
-    Names are relative paths, as ``dists/candidate-7/InRelease``. A *version* changes with
-    the bytes, as an ETag does.
+    Names are relative paths, as ``dists/candidate-7/InRelease`` (``domain/storing.py``); they
+    are listed in the order of their UTF-8 bytes. A *version* changes with the bytes, as an ETag
+    does.
     """
 
     @property
     def url(self) -> str: ...  # file:/srv/repository or s3://BUCKET/PREFIX
 
     def read(self, name: str) -> bytes: ...  # NotFound
+
+    def open(  # NotFound; the bytes as they come, from *start* on, and the size of the whole
+        self, name: str, *, start: int = 0
+    ) -> AbstractContextManager[tuple[BinaryIO, int]]: ...
 
     def find(self, name: str) -> tuple[bytes, str] | None: ...  # bytes and version
 
