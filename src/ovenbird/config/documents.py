@@ -119,7 +119,12 @@ def _complaints(
     for detail in error.errors(include_url=False):
         place, text = _complaint(detail, model, data, later)
         found.setdefault(place, text)
-    return list(found.items())
+    return [(place, text) for place, text in found.items() if not _follows(place, found)]
+
+
+def _follows(place: Place, found: Mapping[Place, str]) -> bool:
+    """Tell whether something inside of a place is wrong, so that the place cannot be right."""
+    return any(len(other) > len(place) and other[: len(place)] == place for other in found)
 
 
 def _complaint(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from ovenbird.config import manifest_schema as schema
 from ovenbird.config.documents import MEND, read
+from ovenbird.config.packages import build_spec, package_specs, version_spec
 from ovenbird.domain.apps import (
     DEFAULT_ALARM,
     AlarmSpec,
@@ -21,18 +22,6 @@ from ovenbird.domain.apps import (
 )
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec, ShellStep
-from ovenbird.domain.packages import (
-    BuildSpec,
-    Content,
-    ContentKind,
-    Override,
-    PackageFormat,
-    PackageSpec,
-    RelationKind,
-    Service,
-    VersionSpec,
-)
-from ovenbird.domain.relations import Relation, parse_for_one_format
 from ovenbird.domain.sources import Source
 
 MANIFEST = "ovenbird.yaml"
@@ -40,7 +29,6 @@ MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
 
 LATER = MappingProxyType(
     {
-        "package.depends.rpm": "name `deb` only",
         "image.recipe.ansible": "use `shell`",
         "image.recipe.chef": "use `shell`",
         "image.recipe.puppet": "use `shell`",
@@ -91,11 +79,12 @@ def _app(raw: schema.Manifest) -> AppSpec:
     deploy = raw.deploy
     return AppSpec(
         app=raw.app,
-        packages=(_package(raw),),
-        build=BuildSpec(command=raw.package.build, timeout_s=raw.package.timeout_s),
-        version=VersionSpec(tag_prefix=raw.package.tag_prefix),
+        packages=package_specs(raw),
+        build=build_spec(raw.package.build),
+        version=version_spec(raw.package),
         image=ImageSpec(
             base=raw.image.base,
+            packages=raw.image.packages or tuple(dict.fromkeys((raw.package_name, *raw.packages))),
             recipe=tuple(ShellStep(lines=step.shell) for step in raw.image.recipe),
         ),
         port=deploy.port,
@@ -107,58 +96,6 @@ def _app(raw: schema.Manifest) -> AppSpec:
         host_names=deploy.host_names,
         rule_priority=deploy.rule_priority,
         draining_s=deploy.draining_s,
-    )
-
-
-def _package(raw: schema.Manifest) -> PackageSpec:
-    package = raw.package
-    return PackageSpec(
-        name=package.name or raw.app.lower().replace("_", "-"),
-        maintainer=raw.maintainer,
-        description=raw.description,
-        homepage=raw.homepage,
-        license=raw.license,
-        formats=tuple(PackageFormat(name) for name in package.formats),
-        architecture=package.architecture,
-        contents=tuple(_content(content) for content in package.contents),
-        overrides={
-            PackageFormat.DEB: Override(
-                relations={RelationKind.DEPENDS: _relations(package.depends.deb)}
-            )
-        },
-        services=tuple(_service(name, service) for name, service in package.services.items()),
-    )
-
-
-def _relations(texts: tuple[str, ...]) -> tuple[Relation, ...]:
-    return tuple(parse_for_one_format(text) for text in texts)
-
-
-def _content(raw: schema.ContentPart) -> Content:
-    kind = ContentKind(raw.kind) if raw.kind else ContentKind.FILE
-    if not raw.kind and raw.origin.endswith("/"):
-        kind = ContentKind.TREE
-    destination = raw.destination.rstrip("/")
-    if raw.destination.endswith("/") and kind in {ContentKind.FILE, ContentKind.CONFIG}:
-        destination = f"{destination}/{PurePosixPath(raw.origin).name}"
-    return Content(
-        origin=raw.origin.rstrip("/"),
-        destination=destination,
-        kind=kind,
-        mode=None if raw.mode is None else int(raw.mode, base=8),
-        owner=raw.owner,
-        group=raw.group,
-    )
-
-
-def _service(name: str, raw: schema.ServicePart) -> Service:
-    return Service(
-        name=name,
-        command=raw.command,
-        user=raw.user,
-        restart=raw.restart,
-        config_reload=raw.config_reload,
-        environment=dict(raw.environment),
     )
 
 

@@ -1,147 +1,29 @@
-"""What a manifest may say: one class for each part of ``ovenbird.yaml``.
-
-``package.contents[].from`` and ``to`` are called ``origin`` and ``destination`` in the code.
-"""
+"""What a manifest may say: one class for each part of ``ovenbird.yaml``."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import shlex
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ovenbird.config.documents import Strict
+from ovenbird.config.package_schema import FurtherPackagePart, PackagePart
+from ovenbird.config.words import (
+    AppName,
+    Count,
+    Line,
+    PackageName,
+    Seconds,
+    Share,
+    VariableName,
+    matches,
+)
 
 # Source: EC2 user guide, "Run commands at launch": user data has 16 KB; ours is JSON around it.
 ENVIRONMENT_BYTES = 12_000
-NOT_BUILT_FORMATS = {"rpm", "apk", "archlinux", "ipk"}
-
-
-def _matches(pattern: str, words: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"`{text}` {words}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _line(text: str) -> str:
-    if "\n" in text.strip() or not text.strip():
-        raise ValueError("must be one line that is not empty")
-    return text.strip()
-
-
-# Source: Frigga, NameConstants: names of apps have no hyphen, since it parts name and stack.
-AppName = Annotated[
-    str,
-    _matches(r"[a-zA-Z0-9._]+", "is not an app's name: use letters, digits, `.` and `_`, no `-`"),
-    Field(max_length=64),
-]
-# Source: Debian policy 5.6.1, Source; 5.6.7, Package.
-PackageName = Annotated[
-    str, _matches(r"[a-z0-9][a-z0-9+.-]+", "is not a package's name: lower case, digits, `+.-`")
-]
-# Source: adduser(8), NAME_REGEX of Debian.
-UserName = Annotated[
-    str, _matches(r"[a-z_][a-z0-9_-]{0,30}", "is not a user's name: lower case, digits, `_-`")
-]
-ServiceName = Annotated[
-    str, _matches(r"[a-z0-9][a-z0-9_.-]*", "is not a service's name: lower case, digits, `_.-`")
-]
-Destination = Annotated[
-    str,
-    _matches(r"/[^\s\"']+", "is not an absolute path (without spaces)"),
-]
-VariableName = Annotated[str, _matches(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable's name")]
-Line = Annotated[str, AfterValidator(_line)]
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class ContentPart(Strict):
-    """One thing that the package installs; a ``from`` that ends with ``/`` is a whole tree."""
-
-    origin: str = Field(default="", alias="from")
-    destination: Destination = Field(alias="to")
-    kind: Literal["file", "tree", "config", "dir", "symlink"] | None = None
-    mode: str | None = None
-    owner: UserName = "root"
-    group: UserName = "root"
-
-    @field_validator("mode")
-    @classmethod
-    def _octal(cls, mode: str | None) -> str | None:
-        if mode is not None and not re.fullmatch(r"0?[0-7]{3,4}", mode):
-            raise ValueError(f"`{mode}` is not a mode; write it in quotes, as '0644'")
-        return mode
-
-    @model_validator(mode="after")
-    def _inside(self) -> ContentPart:
-        if self.kind != "dir" and not self.origin:
-            raise ValueError("`from` is missing")
-        parts = PurePosixPath(self.origin)
-        if self.kind != "symlink" and (parts.is_absolute() or ".." in parts.parts):
-            raise ValueError(f"`from` must stay inside the checkout, not `{self.origin}`")
-        return self
-
-
-class ServicePart(Strict):
-    """One process that systemd keeps running."""
-
-    command: Line
-    user: UserName = "root"
-    restart: Literal[
-        "no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"
-    ] = "always"
-    config_reload: Literal["", "SIGHUP", "SIGUSR1", "SIGUSR2"] = ""
-    environment: Mapping[VariableName, str] = Field(default_factory=dict)
-
-    @field_validator("command")
-    @classmethod
-    def _absolute(cls, command: str) -> str:
-        try:
-            program = shlex.split(command)[0]
-        except ValueError as error:
-            raise ValueError(f"cannot be split into words: {error}") from error
-        if not program.startswith("/"):
-            raise ValueError(f"must begin with an absolute path, not `{program}`")
-        return command
-
-
-class DependsPart(Strict):
-    """Relations to other packages, by format."""
-
-    deb: tuple[Line, ...] = ()
-
-
-class PackagePart(Strict):
-    """How the app is built and what its package holds."""
-
-    name: PackageName | None = None
-    formats: Annotated[tuple[str, ...], Field(min_length=1)] = ("deb",)
-    architecture: Literal["all", "amd64", "arm64"] = "all"
-    build: str = ""
-    contents: Annotated[tuple[ContentPart, ...], Field(min_length=1)]
-    depends: DependsPart = DependsPart()
-    services: Mapping[ServiceName, ServicePart] = Field(default_factory=dict)
-    tag_prefix: str = "v"
-    timeout_s: Seconds = 900.0
-
-    @field_validator("formats")
-    @classmethod
-    def _built(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
-        for name in formats:
-            if name in NOT_BUILT_FORMATS:
-                raise ValueError(f"`{name}` is known but not built yet; use `deb`")
-            if name != "deb":
-                raise ValueError(f"`{name}` is not a package format; use `deb`")
-        return tuple(dict.fromkeys(formats))
 
 
 class RecipePart(Strict):
@@ -154,13 +36,14 @@ class ImagePart(Strict):
     """What the image starts from and what is done to it before the package is installed."""
 
     base: str
+    packages: Annotated[tuple[PackageName, ...], Field(min_length=1)] | None = None
     recipe: tuple[RecipePart, ...] = ()
 
 
 class HealthPart(Strict):
     """How the load balancer asks. Source: ELBv2 API reference, CreateTargetGroup (ranges)."""
 
-    path: Annotated[str, _matches(r"/\S*", "is not a path: begin with `/`")] = "/healthz"
+    path: Annotated[str, matches(r"/\S*", "is not a path: begin with `/`")] = "/healthz"
     healthy_after: Annotated[int, Field(ge=2, le=10)] = 2
     unhealthy_after: Annotated[int, Field(ge=2, le=10)] = 2
     interval_s: Annotated[int, Field(ge=5, le=300)] = 5
@@ -239,7 +122,7 @@ class JudgePart(Strict):
 class AlarmPart(Strict):
     """An alarm that stops the rollout."""
 
-    name: Annotated[str, _matches(r"[A-Za-z0-9_-]+", "is not an alarm's name")]
+    name: Annotated[str, matches(r"[A-Za-z0-9_-]+", "is not an alarm's name")]
     metric: Line
     threshold: float
     statistic: str = "Sum"
@@ -306,5 +189,21 @@ class Manifest(Strict):
     homepage: str = ""
     license: str = ""
     package: PackagePart
+    packages: Mapping[PackageName, FurtherPackagePart] = Field(default_factory=dict)
     image: ImagePart
     deploy: DeployPart
+
+    @property
+    def package_name(self) -> str:
+        """The name of the app's own package."""
+        return self.package.name or self.app.lower().replace("_", "-")
+
+    @model_validator(mode="after")
+    def _names(self) -> Manifest:
+        known = {self.package_name, *self.packages}
+        if self.package_name in self.packages:
+            raise ValueError(f"`packages.{self.package_name}` is the name of `package` itself")
+        for name in self.image.packages or ():
+            if name not in known:
+                raise ValueError(f"`image.packages` names `{name}`; there are {sorted(known)}")
+        return self

@@ -45,9 +45,11 @@ class ImageSpec:
 
     Args:
         base: Name of the base image in the settings, as ``debian-12``.
+        packages: Names of the app's packages that are installed; empty for its own.
     """
 
     base: str
+    packages: tuple[str, ...] = ()
     recipe: tuple[RecipeStep, ...] = ()
 
 
