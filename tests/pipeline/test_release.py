@@ -20,9 +20,11 @@ def test_a_commit_goes_to_both_environments(line: Line) -> None:
 
     assert ending == Ending(phase=Phase.PROMOTED)
     assert line.world.look().log == [
-        "publish 1.0.0", "install hello 1.0.0", "register 1.0.0", "share 1.0.0 with 222222222222",
+        "publish 1.0.0 to candidate", "install hello 1.0.0", "register 1.0.0",
+        "share 1.0.0 with 222222222222",
         "create hello-dev-v001", "weights hello-dev-v001 100",
         "create hello-prod-v001", "weights hello-prod-v001 100",
+        "publish 1.0.0 to release",
     ]  # fmt: skip
     names = [stage.name for stage in report.stages]
     assert names == ["build", "publish", "bake", "share", "rollout dev", "rollout prod"]

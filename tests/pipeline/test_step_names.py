@@ -19,7 +19,7 @@ SMALL = ["prod/plan", "prod/pin", "prod/create_server_group", "prod/await_health
          "prod/set_weights", "prod/judge"]  # fmt: skip
 CANARY = [
     *STAGES, *DEV, *SMALL, "prod/look", "prod/judged", "prod/resize",
-    "prod/await_healthy", "prod/set_weights", "prod/disable", "prod/finish", "finish",
+    "prod/await_healthy", "prod/set_weights", "prod/disable", "prod/finish", "offer", "finish",
 ]  # fmt: skip
 RETREAT = ["prod/judge", "prod/look", "prod/retreat", "prod/retreat/set_weights",
            "prod/retreat/unpin", "prod/retreat/decommission"]  # fmt: skip
@@ -47,11 +47,11 @@ def test_the_steps_of_releases_keep_their_names_and_order(line: Line) -> None:
         *STAGES,
         *(f"{where}/{step}" for where in ("dev", "prod")
           for step in ("plan", "create_server_group", "await_healthy", "set_weights", "finish")),
-        "finish",
+        "offer", "finish",
     ]  # fmt: skip
     looks = [*LOOK * 4]
     assert second == [
         *STAGES, *DEV, *SMALL, *looks, "prod/judged", "prod/set_weights", "prod/judge", *looks,
         "prod/judged", "prod/resize", "prod/await_healthy", "prod/set_weights", "prod/disable",
-        "prod/finish", "finish",
+        "prod/finish", "offer", "finish",
     ]  # fmt: skip

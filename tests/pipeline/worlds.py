@@ -106,10 +106,10 @@ class World:
     def publish(
         self, packages: Sequence[Package], *, channel: str, at: datetime
     ) -> RepositoryState:
-        self.note(f"publish {packages[0].version}")
+        self.note(f"publish {packages[0].version} to {channel}")
         return RepositoryState(
-            repository="main", channel="candidate", number=1, url="file:/r",
-            suite="candidate-1", component="main", key_path="/k",
+            repository="main", channel=channel, number=1, url="file:/r",
+            suite=f"{channel}-1", component="main", key_path="/k",
         )  # fmt: skip
 
     @contextmanager
@@ -204,6 +204,7 @@ class World:
             directory=self.directory,
             repository=self,
             channel="candidate",
+            release_channel="release",
             snapshots=self,
             workshop=self,
             base_images={"debian-12": BASE.name},

@@ -32,18 +32,49 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 
 
-class RepositorySettings(Strict):
-    """The package repository.
+class BucketSettings(Strict):
+    """A bucket, and whose it is.
 
     Args:
-        directory: Root of all formats; apt's is ``DIRECTORY/apt``.
+        name: Source: S3 user guide, "General purpose bucket naming rules".
+        prefix: What its keys begin with; empty for the whole bucket.
+        environment: The environment whose account and role reach it; empty for the one that
+            bakes.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")] = ""
+    environment: str = ""
+
+
+class RepositorySettings(Strict):
+    """The package repository, in a directory or in a bucket.
+
+    Args:
+        channel: Where releases publish what they build.
+        release_channel: Where they publish what was promoted everywhere; empty for nowhere.
+        component: Of the suites, as apt calls it.
+        directory: Root of all formats.
+        bucket: The same in S3.
+        base_url: The address at which machines read the repository over HTTP, for yum's
+            mirror lists; empty when they read it from the directory.
         signing_key: GPG home of the repository's key, made when it is missing.
     """
 
     name: Annotated[str, Field(pattern=WORD)] = "main"
     channel: Annotated[str, Field(pattern=WORD)] = "candidate"
-    directory: AbsolutePath
+    release_channel: Annotated[str, Field(pattern=f"{WORD}|^$")] = "release"
+    component: Annotated[str, Field(pattern=WORD)] = "main"
+    directory: AbsolutePath | None = None
+    bucket: BucketSettings | None = None
+    base_url: str = ""
     signing_key: AbsolutePath
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> RepositorySettings:
+        if (self.directory is None) == (self.bucket is None):
+            raise ValueError("must name either a `directory` or a `bucket`")
+        return self
 
 
 class BaseImageSettings(Strict):
@@ -109,6 +140,9 @@ class Settings(Strict):
             raise ValueError(
                 f"`bake_environment` is `{self.bake_environment}`, but the environments are {known}"
             )
+        bucket = self.repository.bucket
+        if bucket and bucket.environment and bucket.environment not in self.environments:
+            raise ValueError(f"`repository.bucket.environment` is none: `{bucket.environment}`")
         return self
 
     def environment(self, name: str) -> EnvironmentSettings:

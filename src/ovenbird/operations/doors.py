@@ -44,13 +44,9 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         store=store,
         clock=clock,
         directory=state,
-        repository=AptRepository(
-            repository.directory,
-            name=repository.name,
-            channel=repository.channel,
-            key=SigningKey(repository.signing_key),
-        ),
+        repository=open_repository(settings),
         channel=repository.channel,
+        release_channel=repository.release_channel,
         snapshots=EbsSnapshots(
             accounts[settings.bake_environment], cache=state / "cache/disks", clock=clock
         ),
@@ -61,6 +57,19 @@ def open_ports(settings: Settings, store: Store) -> Ports:
             name: _environment(name, found, accounts[name], settings, clock)
             for name, found in settings.environments.items()
         },
+    )
+
+
+def open_repository(settings: Settings) -> AptRepository:
+    """Open the package repository alone; no environment is asked for anything."""
+    repository = settings.repository
+    if repository.directory is None:
+        raise InvalidRequest("`repository.bucket` is not built yet", hint="Use `directory`")
+    return AptRepository(
+        repository.directory,
+        name=repository.name,
+        channel=repository.channel,
+        key=SigningKey(repository.signing_key),
     )
 
 

@@ -42,6 +42,7 @@ class Ports:
     Args:
         directory: For mirrors, checkouts and built packages.
         channel: Of the repository; what releases build is published to it.
+        release_channel: What was promoted everywhere is published to it; empty for none.
         base_images: Name in manifests → name of the image.
         bake_environment: Whose account bakes and owns images.
     """
@@ -51,6 +52,7 @@ class Ports:
     directory: Path
     repository: Repository
     channel: str
+    release_channel: str
     snapshots: Snapshots
     workshop: BakeWorkshop
     base_images: Mapping[str, str]

@@ -1,6 +1,7 @@
 """The release workflow: from a commit to all its environments.
 
     manifest ─▶ build ─▶ publish ─▶ bake ─▶ share ─▶ for each environment: [approval] ─▶ rollout
+                                             all promoted: ─▶ offer (channel of releases)
 
 A workflow only orders steps, waits and decides on what was recorded; all work is in the
 steps, which wrap stages. Names are stored in the database and never changed; a change of
@@ -16,6 +17,7 @@ from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.images import Baked
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest, RolloutRequest
+from ovenbird.pipeline import package_steps as packaging
 from ovenbird.pipeline import release_steps as work
 from ovenbird.pipeline.rollout import rollout
 from ovenbird.pipeline.signals import approval_topic
@@ -47,8 +49,8 @@ def start(request: ReleaseRequest) -> None:
 def _all_stages(request: ReleaseRequest) -> Ending:
     release_id = request.release_id
     source, app = recorded("manifest", release_id, work.read_manifest, request)
-    packages = recorded("build", release_id, work.build, request, app)
-    state = recorded("publish", release_id, work.publish, request, source, packages)
+    packages = recorded("build", release_id, packaging.build, request, app)
+    state = recorded("publish", release_id, packaging.publish, request, source, packages)
     baked = recorded("bake", release_id, work.bake, request, app, packages, state)
     recorded("share", release_id, work.share, app, baked.image)
     for environment in app.environments:
@@ -57,6 +59,7 @@ def _all_stages(request: ReleaseRequest) -> Ending:
         ending = _roll_out(request, app, environment, baked)
         if ending.phase is not Phase.PROMOTED:
             return ending
+    recorded_always("offer", release_id, packaging.offer, packages)
     return Ending(phase=Phase.PROMOTED)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
-from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
 from ovenbird.domain.apps import AppSpec
-from ovenbird.domain.catalog import CatalogEntry, RepositoryState
-from ovenbird.domain.errors import Aborted, NotFound, OvenbirdError
+from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.errors import Aborted, InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.images import (
     BLOCKS_UPLOADED_TAG,
     RELEASE_TAG,
@@ -22,14 +20,13 @@ from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
 from ovenbird.domain.rollouts import refuse_nonsense
 from ovenbird.domain.sources import Source
-from ovenbird.packaging.versions import version_of
+from ovenbird.pipeline.package_steps import checked_out, work_place
 from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import bake as bake_stage
-from ovenbird.stages import build as build_stage
-from ovenbird.stages import publish as publish_stage
 from ovenbird.stages import share as share_stage
-from ovenbird.system import git
+
+_ARCHITECTURES = {"x86_64": "amd64"}  # EC2's words → Debian's, where they differ
 
 
 def app_lock(app: str) -> str:
@@ -44,7 +41,7 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
         NotFound: The commit, its manifest, an environment or the base image is missing.
         InvalidRequest: The manifest is wrong.
     """
-    source, checkout = _checkout(step, request)
+    source, checkout = checked_out(step, request)
     app = load_committed(source, checkout)
     check_feasible(app, step.ports)
     return source, app
@@ -58,6 +55,7 @@ def check_feasible(app: AppSpec, ports: Ports) -> None:
         InvalidRequest: A canary step is too short for the metrics, or no plan can be made.
     """
     _base_image_name(app, ports)
+    _refuse_missing_debs(app)
     for spec in app.environments:
         if spec.name not in ports.environments:
             known = ", ".join(f"`{name}`" for name in ports.environments)
@@ -65,62 +63,14 @@ def check_feasible(app: AppSpec, ports: Ports) -> None:
         refuse_nonsense(spec, ports.environments[spec.name].period_s)
 
 
-def build(step: Step, request: ReleaseRequest, app: AppSpec) -> tuple[Package, ...]:
-    """Check out, build and package, or find what was published of this commit before.
-
-    What is published never changes: a build that gives other bytes each time would only be
-    refused, and no second attempt could come past it.
-    """
-    source, checkout = _checkout(step, request)
-    outbox = step.ports.directory / "outbox" / request.release_id
-    packages = _published(step, source, app, version_of(checkout, app.version))
-    packages = packages or build_stage.build(
-        source, app, checkout=checkout, outbox=outbox, progress=step.say
-    )
-    shutil.rmtree(_work(step.ports, request), ignore_errors=True)
-    step.ports.store.change_release(request.release_id, version=packages[0].version)
-    return packages
-
-
-def _published(step: Step, source: Source, app: AppSpec, version: str) -> tuple[Package, ...]:
-    """Return the packages of an earlier attempt at this commit; all of them, or none."""
-    wanted = (app.package.name, version, source.commit)
-    known = {
-        entry.package.format: entry.package
-        for entry in step.ports.store.list_catalog(app.package.name)
-        if (entry.package.name, entry.package.version, entry.source.commit) == wanted
-    }
-    found = tuple(known[name] for name in app.package.formats if name in known)
-    if len(found) < len(app.package.formats) or not all(Path(p.path).exists() for p in found):
-        return ()
-    step.say(f"Found `{app.package.name}` {version}, published before from this commit")
-    return found
-
-
-def publish(
-    step: Step, request: ReleaseRequest, source: Source, packages: tuple[Package, ...]
-) -> RepositoryState:
-    """Publish the packages and write them into the catalog."""
-    ports = step.ports
-    state = publish_stage.publish(
-        packages,
-        repository=ports.repository,
-        channel=ports.channel,
-        clock=ports.clock,
-        progress=step.say,
-    )
-    ports.store.put_repository_state(state)
-    for package in packages:
-        entry = CatalogEntry(
-            package=package,
-            source=source,
-            channel=state.channel,
-            state_number=state.number,
-            published_at=ports.clock.now(),
-            published_by=request.actor,
+def _refuse_missing_debs(app: AppSpec) -> None:
+    """Base images are Debian's: what they install must be built as a deb."""
+    built = {package.name for package in app.packages if PackageFormat.DEB in package.formats}
+    if missing := [name for name in app.image.packages if name not in built]:
+        raise InvalidRequest(
+            f"`{missing[0]}` is not built as a deb, as base image `{app.image.base}` needs it",
+            hint="Add `deb` to `formats` in ovenbird.yaml, or leave it out of `image.packages`",
         )
-        ports.store.put_catalog_entry(entry)
-    return state
 
 
 def bake(
@@ -131,24 +81,25 @@ def bake(
     state: RepositoryState,
 ) -> Baked:
     """Bake an image of the packages, or find the one that was baked before."""
-    ports = step.ports
-    baked = bake_stage.bake(
-        BakeRequest(
-            app=app.app,
-            version=packages[0].version,
-            commit=request.commit,
-            release_id=request.release_id,
-            base_image_id=base_image(app, ports).image_id,
-            recipe=app.image.recipe,
-            packages=tuple(map(_pin, _debs(packages))),
-            repository=state,
-            fresh=request.fresh,
-        ),
-        images=ports.images,
-        snapshots=ports.snapshots,
-        workshop=ports.workshop,
-        progress=step.say,
-    )
+    ports, base = step.ports, base_image(app, step.ports)
+    with ports.repository.reachable(state) as reachable:
+        baked = bake_stage.bake(
+            BakeRequest(
+                app=app.app,
+                version=packages[0].version,
+                commit=request.commit,
+                release_id=request.release_id,
+                base_image_id=base.image_id,
+                recipe=app.image.recipe,
+                packages=_pins(app, packages, base),
+                repository=reachable,
+                fresh=request.fresh,
+            ),
+            images=ports.images,
+            snapshots=ports.snapshots,
+            workshop=ports.workshop,
+            progress=step.say,
+        )
     ports.store.put_image(baked, commit=request.commit, release_id=request.release_id)
     ports.store.change_release(
         request.release_id,
@@ -218,7 +169,7 @@ def finish(step: Step, request: ReleaseRequest, ending: Ending) -> None:
         hint=ending.hint,
         ended_at=step.ports.clock.now(),
     )
-    shutil.rmtree(_work(step.ports, request), ignore_errors=True)
+    shutil.rmtree(work_place(step.ports, request), ignore_errors=True)
     store.unlock_all(owner=request.release_id)
     text = f"Release `{request.release_id}` {ending.phase.replace('_', ' ')}"
     step.note(ending.phase.value, f"{text}: {ending.error}" if ending.error else text)
@@ -257,26 +208,29 @@ def _base_image_name(app: AppSpec, ports: Ports) -> str:
     return ports.base_images[app.image.base]
 
 
-def _checkout(step: Step, request: ReleaseRequest) -> tuple[Source, Path]:
-    mirror = step.ports.mirror(request.url)
-    found = git.resolve(request.url, request.commit, mirror=mirror, directory=request.directory)
-    source = replace(found, ref=request.ref)
-    into = _work(step.ports, request) / "checkout"
-    return source, git.checkout(source, mirror=mirror, into=into)
+def _pins(app: AppSpec, packages: tuple[Package, ...], base: Image) -> tuple[PackagePin, ...]:
+    """Return what is installed: the packages that the manifest names, for the base's processor.
 
-
-def _work(ports: Ports, request: ReleaseRequest) -> Path:
-    return ports.directory / "work" / request.release_id
-
-
-def _debs(packages: tuple[Package, ...]) -> tuple[Package, ...]:
-    return tuple(package for package in packages if package.format is PackageFormat.DEB)
-
-
-def _pin(package: Package) -> PackagePin:
-    return PackagePin(
-        name=package.name,
-        version=package.version,
-        architecture=package.architecture,
-        digest_sha256=package.digest_sha256,
+    Raises:
+        InvalidRequest: None of the app's packages can be installed on the base image.
+    """
+    fitting = {"all", _ARCHITECTURES.get(base.architecture, base.architecture)}
+    wanted = app.image.packages or (app.package.name,)
+    found = tuple(
+        PackagePin(
+            name=package.name,
+            version=package.version,
+            architecture=package.architecture,
+            digest_sha256=package.digest_sha256,
+        )
+        for package in packages
+        if package.format is PackageFormat.DEB
+        and package.name in wanted
+        and package.architecture in fitting
     )
+    if missing := [name for name in wanted if name not in {pin.name for pin in found}]:
+        raise InvalidRequest(
+            f"`{missing[0]}` is not built as a deb for {base.architecture}, as the image needs it",
+            hint="Mend `formats` and `architecture` in ovenbird.yaml, or `image.packages`",
+        )
+    return found
