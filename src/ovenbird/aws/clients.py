@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ebs import EBSClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sts import STSClient
 
 POOL = 32  # connections of one client; the block upload uses up to 16 at once
@@ -88,6 +89,11 @@ class Account:
     def cloudwatch(self) -> CloudWatchClient:
         """CloudWatch."""
         return self._session.client("cloudwatch", **self._options)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """S3."""
+        return self._session.client("s3", **self._options)
 
     @cached_property
     def sts(self) -> STSClient:

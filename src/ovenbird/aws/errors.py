@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from botocore.exceptions import (
@@ -24,7 +24,7 @@ from ovenbird.domain.errors import (
     Throttled,
 )
 
-# Source: EC2, ELBv2, Auto Scaling and EBS API references, "Error codes".
+# Source: EC2, ELBv2, Auto Scaling, EBS and S3 API references, "Error codes".
 _KINDS: dict[str, type[OvenbirdError]] = {
     "RequestLimitExceeded": Throttled,
     "Throttling": Throttled,
@@ -59,6 +59,13 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "InvalidParameterValue": InvalidRequest,
     "InvalidAMIID.Malformed": InvalidRequest,
     "InvalidParameterException": InvalidRequest,
+    "NoSuchBucket": NotFound,
+    "NoSuchKey": NotFound,
+    "404": NotFound,  # of HEAD, whose answer has no body to say more
+    "OperationAborted": Throttled,
+    "ConditionalRequestConflict": Throttled,
+    "BucketAlreadyExists": Conflict,
+    "InvalidBucketName": InvalidRequest,
 }
 _ALLOWED = "Do the policies of the role, or of the credentials, allow it?"
 HINTS = {
@@ -70,15 +77,19 @@ HINTS = {
     "InvalidClientTokenId": "Look at the credentials file and the profile in the settings",
     "ExpiredToken": "Log in again",
     "ExpiredTokenException": "Log in again",
+    "BucketAlreadyExists": "Bucket names are shared by all accounts of AWS: choose another one",
+    "PermanentRedirect": "The bucket lives in another Region than the settings say",
+    "AuthorizationHeaderMalformed": "The bucket lives in another Region than the settings say",
 }
 
 
 @contextmanager
-def cloud_errors(doing: str) -> Iterator[None]:
+def cloud_errors(doing: str, *, hints: Mapping[str, str] | None = None) -> Iterator[None]:
     """Translate whatever botocore raises inside the block.
 
     Args:
         doing: What the block does, as in "registering image `hello-1.2`".
+        hints: What to do next, by AWS's code, where it is not what it is elsewhere.
     """
     try:
         yield
@@ -88,7 +99,9 @@ def cloud_errors(doing: str) -> Iterator[None]:
         words = str(detail.get("Message") or error)
         kind = _KINDS.get(code, CloudError)
         raise kind(
-            f"AWS refused {doing}: {code}: {words}", hint=HINTS.get(code, ""), code=code
+            f"AWS refused {doing}: {code}: {words}",
+            hint=(hints or {}).get(code) or HINTS.get(code, ""),
+            code=code,
         ) from error
     except (EndpointConnectionError, ConnectTimeoutError) as error:
         raise CloudError(

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ovenbird.domain.errors import InvalidRequest, NotFound, OvenbirdError
 from ovenbird.system.directory_storage import OWN, DirectoryStorage
+from tests.storage_contract import StorageContract, add_lines, create_one
 
 
 @pytest.fixture
@@ -50,14 +53,29 @@ def test_a_copy_keeps_its_bytes_when_the_first_name_changes(storage: DirectorySt
     assert storage.read("b") == b"1"
 
 
-@pytest.mark.parametrize(
-    "name", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", "./a", "a\n", f"{OWN}/lock"]
-)
-def test_a_name_that_is_none_is_refused(name: str, storage: DirectoryStorage) -> None:
-    with pytest.raises(InvalidRequest):
-        storage.write(name, b"1")
-    with pytest.raises(InvalidRequest):
-        storage.read(name)
+class TestContract(StorageContract):
+    """The directory keeps what every storage does."""
+
+
+def test_of_many_processes_that_create_exactly_one_wins(
+    storage: DirectoryStorage, tmp_path: Path
+) -> None:
+    lines = [[f"{writer}.{number}" for number in range(5)] for writer in range(3)]
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        created = [pool.submit(create_one, storage, "state-1", writer) for writer in range(3)]
+        added = [pool.submit(add_lines, storage, "pointer", own) for own in lines]
+        won = [one.result() for one in created]
+        for one in added:
+            one.result()
+
+    assert won.count(True) == 1
+    assert storage.read("state-1") == f"{won.index(True)}\n".encode() * 20_000
+    assert len(set(storage.read("pointer").split())) == 15
+
+
+def test_the_storages_own_directory_is_no_name(storage: DirectoryStorage) -> None:
+    with pytest.raises(InvalidRequest, match="kept for the storage"):
+        storage.write(f"{OWN}/lock", b"1")
 
 
 def test_a_link_that_leads_out_is_not_followed(storage: DirectoryStorage, tmp_path: Path) -> None:
@@ -95,11 +113,6 @@ def test_what_a_killed_writer_left_is_not_seen_and_goes_when_it_is_old(
 
     assert list(old.parent.iterdir()) == []
     assert list(storage.names("")) == ["a"]
-
-
-def test_a_file_that_is_gone_is_named(storage: DirectoryStorage, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"gone\.deb` is gone"):
-        storage.write("a", tmp_path / "gone.deb")
 
 
 def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
