@@ -35,7 +35,7 @@ Octal = Annotated[str, matches(r"0?[0-7]{3,4}", "is not a mode; write it in quot
 Directive = Annotated[str, matches(r"[A-Z][A-Za-z0-9]*", "is not a directive of systemd's")]
 Section = Annotated[str, matches(r"[A-Z][A-Za-z]*", "is not a section of a unit file")]
 InCheckout = Annotated[
-    str, matches(r"(?!/)(?!.*(^|/)\.\.(/|$)).+", "must stay inside the checkout")
+    str, matches(r"(?!/)(?!.*(^|/)\.\.(/|$)).*", "must stay inside the checkout")
 ]
 
 
