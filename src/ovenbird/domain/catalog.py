@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ovenbird.domain.packages import Package
+from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.sources import Source
 
 
@@ -98,9 +98,64 @@ class PackageFacts:
     build_branch: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PackageKey:
+    """What tells one package file from all others."""
+
+    name: str
+    version: str
+    architecture: str
+    format: PackageFormat
+
+    @classmethod
+    def of(cls, package: Package) -> PackageKey:
+        """Return the key of a package."""
+        return cls(
+            name=package.name,
+            version=package.version,
+            architecture=package.architecture,
+            format=package.format,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.architecture} {self.format.value})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A package's stay in one channel of one repository.
+
+    Args:
+        state_number: The first state that has it.
+        withdrawn_in: The first state that has it no more; 0 while the channel has it.
+        withdrawn_because: The reason, in words.
+    """
+
+    key: PackageKey
+    repository: str
+    channel: str
+    state_number: int
+    published_at: datetime
+    published_by: str
+    withdrawn_in: int = 0
+    withdrawn_at: datetime | None = None
+    withdrawn_by: str = ""
+    withdrawn_because: str = ""
+
+    @property
+    def current(self) -> bool:
+        """Whether the newest state of the channel has it."""
+        return self.withdrawn_at is None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """One package with its provenance; *channel* and *state_number* say where it came first."""
+    """One package with its provenance; *channel* and *state_number* say where it came first.
+
+    Args:
+        facts: Empty in lists: they are long, and are read for one package at a time.
+        withdrawn_at: When no channel had it any more; its file may be gone since then.
+    """
 
     package: Package
     source: Source
@@ -109,3 +164,9 @@ class CatalogEntry:
     published_at: datetime
     published_by: str
     facts: PackageFacts = field(default_factory=PackageFacts)
+    withdrawn_at: datetime | None = None
+
+    @property
+    def key(self) -> PackageKey:
+        """What tells its package from all others."""
+        return PackageKey.of(self.package)

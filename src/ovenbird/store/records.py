@@ -7,21 +7,17 @@ numbers rise. A database that cannot be read or written is ``Unrecorded``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, Table, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ovenbird.domain.catalog import CatalogEntry, PackageFacts, RepositoryState
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.events import Event
 from ovenbird.domain.images import Baked
-from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import (
     ActionDone,
     Lock,
@@ -32,34 +28,20 @@ from ovenbird.domain.releases import (
     VerdictGiven,
     stage_times,
 )
-from ovenbird.domain.sources import Source
 from ovenbird.domain.verdicts import Sample, Verdict
 from ovenbird.store import tables as t
-from ovenbird.store.faults import database_errors
-
-Value = TypeVar("Value")
-_FACTS = TypeAdapter(PackageFacts)
+from ovenbird.store.catalog_records import CatalogRecords
+from ovenbird.store.database import row_of
 
 
-class Store:
-    """All records, in one database.
-
-    Args:
-        engine: Its tables exist.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
+class Store(CatalogRecords):
+    """All records, in one database; those of packages stand in ``catalog_records.py``."""
 
     # Releases
 
     def put_release(self, release: Release) -> None:
         """Write a release, or write it over."""
-        self._put(t.RELEASES, _row(release, t.RELEASES))
+        self.put(t.RELEASES, row_of(release, t.RELEASES))
 
     def get_release(self, release_id: str) -> Release:
         """Return one release.
@@ -67,7 +49,7 @@ class Store:
         Raises:
             NotFound: There is none of that id.
         """
-        rows = self._rows(select(t.RELEASES).where(t.RELEASES.c.release_id == release_id))
+        rows = self.rows(select(t.RELEASES).where(t.RELEASES.c.release_id == release_id))
         if not rows:
             raise NotFound(
                 f"No release `{release_id}`",
@@ -81,7 +63,7 @@ class Store:
         query = select(t.RELEASES).order_by(t.RELEASES.c.started_at.desc())
         if app:
             query = query.where(t.RELEASES.c.app == app)
-        return tuple(_release(row) for row in self._rows(query))
+        return tuple(_release(row) for row in self.rows(query))
 
     def change_release(self, release_id: str, **changes: Any) -> Release:
         """Write some fields of a release over and return it.
@@ -104,55 +86,32 @@ class Store:
         query = select(t.ROLLOUTS.c.rollout_id).where(t.ROLLOUTS.c.release_id == release_id)
         rollouts = tuple(
             self.get_rollout(row["rollout_id"])
-            for row in self._rows(query.order_by(t.ROLLOUTS.c.started_at))
+            for row in self.rows(query.order_by(t.ROLLOUTS.c.started_at))
         )
         stages = stage_times(self.list_events(release_id), rollouts)
         return Report(release=release, stages=stages, rollouts=rollouts)
 
     # What releases make
 
-    def put_catalog_entry(self, entry: CatalogEntry) -> None:
-        """Write a package with its provenance; who publishes it again changes nothing."""
-        row = {**asdict(entry.package), **asdict(entry.source), **_row(entry, t.PACKAGES)}
-        row["facts"] = asdict(entry.facts)
-        row = {name: row[name] for name in t.PACKAGES.c.keys()}  # noqa: SIM118
-        with self._transaction() as connection:
-            connection.execute(insert(t.PACKAGES).values(row).on_conflict_do_nothing())
-
-    def list_catalog(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
-        """Return the catalog, newest first.
-
-        Args:
-            name: Only this package, or the packages of this app.
-        """
-        query = select(t.PACKAGES).order_by(t.PACKAGES.c.published_at.desc())
-        if name:
-            query = query.where((t.PACKAGES.c.name == name) | (t.PACKAGES.c.app == name))
-        return tuple(_catalog_entry(row) for row in self._rows(query))
-
-    def put_repository_state(self, state: RepositoryState) -> None:
-        """Write a state of a repository."""
-        self._put(t.REPOSITORY_STATES, _row(state, t.REPOSITORY_STATES))
-
     def put_image(self, baked: Baked, *, commit: str, release_id: str) -> None:
         """Write an image with the release that made it; what found it later changes nothing."""
         image = baked.image
         row = {
-            **_row(baked, t.IMAGES),
+            **row_of(baked, t.IMAGES),
             **{name: getattr(image, name) for name in ("image_id", "name", "app", "version")},
             "bake_key": image.bake_key,
             "created_at": image.created_at,
             "commit": commit,
             "release_id": release_id,
         }
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(insert(t.IMAGES).values(row).on_conflict_do_nothing())
 
     # Rollouts
 
     def put_rollout(self, rollout: Rollout) -> None:
         """Write a rollout, or write it over; its actions and verdicts stand apart."""
-        self._put(t.ROLLOUTS, _row(rollout, t.ROLLOUTS))
+        self.put(t.ROLLOUTS, row_of(rollout, t.ROLLOUTS))
 
     def get_rollout(self, rollout_id: str) -> Rollout:
         """Return one rollout with its actions and the last verdict of each canary step.
@@ -160,7 +119,7 @@ class Store:
         Raises:
             NotFound: There is none of that id.
         """
-        rows = self._rows(select(t.ROLLOUTS).where(t.ROLLOUTS.c.rollout_id == rollout_id))
+        rows = self.rows(select(t.ROLLOUTS).where(t.ROLLOUTS.c.rollout_id == rollout_id))
         if not rows:
             raise NotFound(f"No rollout `{rollout_id}`", rollout_id=rollout_id)
         return Rollout(
@@ -178,7 +137,7 @@ class Store:
         query = select(t.ROLLOUTS).order_by(t.ROLLOUTS.c.started_at.desc())
         if cluster:
             query = query.where(t.ROLLOUTS.c.cluster == cluster)
-        return tuple(Rollout(**{**row, "phase": Phase(row["phase"])}) for row in self._rows(query))
+        return tuple(Rollout(**{**row, "phase": Phase(row["phase"])}) for row in self.rows(query))
 
     def change_rollout(self, rollout_id: str, **changes: Any) -> None:
         """Write some fields of a rollout over."""
@@ -187,7 +146,7 @@ class Store:
     def put_action(self, rollout_id: str, number: int, *, text: str, seconds: float) -> None:
         """Write that an action was carried out."""
         row = {"rollout_id": rollout_id, "number": number, "text": text, "seconds": seconds}
-        self._put(t.ACTIONS, row)
+        self.put(t.ACTIONS, row)
 
     def put_verdict(
         self, rollout_id: str, *, action: int, look: int, step_percent: int, verdict: Verdict
@@ -204,20 +163,20 @@ class Store:
             "canary": _sample(verdict.canary),
             "baseline": _sample(verdict.baseline),
         }
-        self._put(t.VERDICTS, row)
+        self.put(t.VERDICTS, row)
 
     def _actions(self, rollout_id: str) -> tuple[ActionDone, ...]:
         query = select(t.ACTIONS).where(t.ACTIONS.c.rollout_id == rollout_id)
         return tuple(
             ActionDone(text=row["text"], seconds=row["seconds"])
-            for row in self._rows(query.order_by(t.ACTIONS.c.number))
+            for row in self.rows(query.order_by(t.ACTIONS.c.number))
         )
 
     def _verdicts(self, rollout_id: str) -> tuple[VerdictGiven, ...]:
         query = select(t.VERDICTS).where(t.VERDICTS.c.rollout_id == rollout_id)
         last = {
             row["action"]: row
-            for row in self._rows(query.order_by(t.VERDICTS.c.action, t.VERDICTS.c.look))
+            for row in self.rows(query.order_by(t.VERDICTS.c.action, t.VERDICTS.c.look))
         }
         return tuple(
             VerdictGiven(
@@ -234,9 +193,9 @@ class Store:
 
     def add_event(self, event: Event) -> Event:
         """Append an event and return it with its number."""
-        row = {**_row(event, t.EVENTS), "facts": dict(event.facts)}
+        row = {**row_of(event, t.EVENTS), "facts": dict(event.facts)}
         del row["sequence"]
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             result = connection.execute(insert(t.EVENTS).values(row))
         return replace(event, sequence=int(result.lastrowid))
 
@@ -250,11 +209,11 @@ class Store:
         query = select(t.EVENTS).where(t.EVENTS.c.sequence > after).order_by(t.EVENTS.c.sequence)
         if subject:
             query = query.where(t.EVENTS.c.subject == subject)
-        return tuple(Event(**row) for row in self._rows(query))
+        return tuple(Event(**row) for row in self.rows(query))
 
     def last_sequence(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
-        return int(self._rows(select(func.max(t.EVENTS.c.sequence).label("n")))[0]["n"] or 0)
+        return int(self.rows(select(func.max(t.EVENTS.c.sequence).label("n")))[0]["n"] or 0)
 
     # Locks and words
 
@@ -266,7 +225,7 @@ class Store:
         """
         row = {"name": name, "owner": owner, "reason": reason, "since": at}
         holder = select(t.LOCKS).where(t.LOCKS.c.name == name)
-        with self._transaction() as connection:  # one transaction: nobody lets go in between
+        with self.transaction() as connection:  # one transaction: nobody lets go in between
             connection.execute(insert(t.LOCKS).values(row).on_conflict_do_nothing())
             found = Lock(**connection.execute(holder).mappings().one())
         if found.owner != owner:
@@ -274,51 +233,35 @@ class Store:
 
     def unlock_all(self, *, owner: str) -> None:
         """Let go of every lock that *owner* has."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(delete(t.LOCKS).where(t.LOCKS.c.owner == owner))
 
     def unlock(self, name: str, *, owner: str) -> None:
         """Let go of one lock, if *owner* has it."""
         mine = (t.LOCKS.c.name == name) & (t.LOCKS.c.owner == owner)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(delete(t.LOCKS).where(mine))
 
     def find_lock(self, name: str) -> Lock | None:
         """Return who holds a lock, if anyone does."""
-        rows = self._rows(select(t.LOCKS).where(t.LOCKS.c.name == name))
+        rows = self.rows(select(t.LOCKS).where(t.LOCKS.c.name == name))
         return Lock(**rows[0]) if rows else None
 
     def say(self, release_id: str, word: str, *, actor: str, at: datetime) -> None:
         """Keep a person's word on a release; the first of its kind counts."""
         row = {"release_id": release_id, "word": word, "actor": actor, "at": at}
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(insert(t.WORDS).values(row).on_conflict_do_nothing())
 
     def said(self, release_id: str, word: str) -> str | None:
         """Return who said a word on a release, if anyone did."""
         query = select(t.WORDS.c.actor).where(t.WORDS.c.release_id == release_id)
-        rows = self._rows(query.where(t.WORDS.c.word == word))
+        rows = self.rows(query.where(t.WORDS.c.word == word))
         return str(rows[0]["actor"]) if rows else None
 
     def count(self) -> int:
         """Return the number of events; a cheap sign of life for ``doctor``."""
-        return int(self._rows(select(func.count().label("n")).select_from(t.EVENTS))[0]["n"])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with database_errors(self._engine.url.database), self._engine.begin() as connection:
-            yield connection
-
-    def _put(self, table: Table, row: Mapping[str, Any]) -> None:
-        key = {column.name for column in table.primary_key}
-        statement = insert(table).values(row)
-        rest = {name: statement.excluded[name] for name in row if name not in key}
-        with self._transaction() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest))
-
-    def _rows(self, query: Any) -> tuple[Mapping[str, Any], ...]:
-        with self._transaction() as connection:
-            return tuple(dict(row) for row in connection.execute(query).mappings())
+        return int(self.rows(select(func.count().label("n")).select_from(t.EVENTS))[0]["n"])
 
 
 def held(lock: Lock) -> Conflict:
@@ -332,25 +275,8 @@ def held(lock: Lock) -> Conflict:
     )
 
 
-def _row(value: Any, table: Table) -> dict[str, Any]:
-    """Return those fields of a value that are columns of a table."""
-    names = {field.name for field in fields(value)} & set(table.c.keys())
-    return {name: getattr(value, name) for name in names}
-
-
 def _release(row: Mapping[str, Any]) -> Release:
     return Release(**{**row, "phase": Phase(row["phase"])})
-
-
-def _catalog_entry(row: Mapping[str, Any]) -> CatalogEntry:
-    package = {field.name: row[field.name] for field in fields(Package)}
-    return CatalogEntry(
-        package=Package(**{**package, "format": PackageFormat(row["format"])}),
-        source=Source(**{field.name: row[field.name] for field in fields(Source)}),
-        **{name: row[name] for name in ("channel", "state_number")},
-        **{name: row[name] for name in ("published_at", "published_by")},
-        facts=_FACTS.validate_python(row["facts"] or {}),
-    )
 
 
 def _sample(sample: Sample | None) -> dict[str, Any] | None:

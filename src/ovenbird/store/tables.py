@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
@@ -54,25 +54,44 @@ RELEASES = Table(
     *(_text(name) for name in ("image_id", "error", "hint")),
     *(_number(name) for name in ("blocks_uploaded", "blocks_total")),
 )
+_PACKAGE = ("name", "version", "architecture", "format")  # what tells a package from all others
 PACKAGES = Table(
     "packages",
     METADATA,
-    *(_key(name) for name in ("name", "version", "architecture", "format")),
+    *(_key(name) for name in _PACKAGE),
     *(_text(name) for name in ("path", "digest_sha256", "app", "commit", "url", "ref")),
     *(_text(name) for name in ("directory", "channel", "published_by")),
     *(_number(name) for name in ("size_bytes", "committed_at_epoch_s", "state_number")),
     Column("published_at", Instant, nullable=False),
     _text("signed_by"),
-    Column("facts", JSON),
+    Column("withdrawn_at", Instant),
+    Index("packages_by_time", "published_at"),
+    Index("packages_by_app", "app"),
+    Index("packages_by_commit", "commit"),
+)
+PACKAGE_FACTS = Table(  # apart, since one can be a megabyte and lists do not want them
+    "package_facts",
+    METADATA,
+    *(_key(name) for name in _PACKAGE),
+    Column("facts", JSON, nullable=False),
+)
+PACKAGE_TERMS = Table(
+    "package_terms",
+    METADATA,
+    *(_key(name) for name in ("kind", "term", *_PACKAGE)),
+    _text("detail"),
+    sqlite_with_rowid=False,  # the key is the index: no second copy of each path
 )
 PUBLICATIONS = Table(
     "publications",
     METADATA,
-    *(_key(name) for name in ("name", "version", "architecture", "format")),
-    *(_key(name) for name in ("repository", "channel")),
-    _number("state_number"),
+    *(_key(name) for name in (*_PACKAGE, "repository", "channel")),
+    Column("state_number", Integer, primary_key=True, autoincrement=False),
     _text("published_by"),
     Column("published_at", Instant, nullable=False),
+    _number("withdrawn_in"),
+    Column("withdrawn_at", Instant),
+    *(_text(name) for name in ("withdrawn_by", "withdrawn_because")),
 )
 REPOSITORY_STATES = Table(
     "repository_states",
