@@ -43,6 +43,9 @@ class PackageFile:
         mode: Permission bits; with the file type's bits, as ``stat`` has them.
         target: Of a symbolic link; empty otherwise.
         digest_sha256: Of a regular file, lowercase hex; empty otherwise.
+        interpreter: Of a script, what follows ``#!``, as ``/usr/bin/env python3``.
+        machine: Of an ELF file, what it runs on: ``amd64``, ``arm64``, another Debian
+            architecture, or the number of the ELF header where there is no name for it.
     """
 
     path: str
@@ -52,6 +55,8 @@ class PackageFile:
     size_bytes: int = 0
     target: str = ""
     digest_sha256: str = ""
+    interpreter: str = ""
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""The one door to other programs: run to the end, stream the lines, or spawn and supervise.
+"""The one door to other programs: run, stream the lines, pipe the bytes, or spawn.
 
-All three take a list of arguments (never a shell line), a minimal environment
+All of them take a list of arguments (never a shell line), a minimal environment
 without credentials, and turn failures into :class:`CommandFailed`.
 """
 
@@ -13,11 +13,12 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ovenbird.domain.errors import CommandFailed
 
@@ -129,6 +130,47 @@ def stream(
         raise _failed(line, status, "\n".join(tail))
 
 
+@contextmanager
+def piped(
+    argv: Sequence[str | Path], *, timeout_s: float, stdin: IO[bytes] | None = None
+) -> Iterator[IO[bytes]]:
+    """Run one program and read the bytes that it writes to stdout, as they come.
+
+    What the block leaves unread is read to its end, so that the program can end well; a
+    block that fails ends the program.
+
+    Args:
+        argv: Program and arguments.
+        timeout_s: Seconds after which the program and its children are killed.
+        stdin: File that it reads; nothing by default.
+
+    Raises:
+        CommandFailed: Not found, timed out, or exited non-zero.
+    """
+    command = [os.fspath(part) for part in argv]
+    line = shlex.join(command)
+    log.debug("pipe: %s", line)
+    with tempfile.TemporaryFile() as said, _pipe(command, stdin, said) as process:
+        with _ended_after(timeout_s, process) as late:
+            try:
+                output = cast("IO[bytes]", process.stdout)
+                yield output
+                while output.read(1 << 20):
+                    pass
+                status = process.wait()
+            except BaseException as error:
+                end_group(process)
+                if late.is_set():  # what the block missed is what the program could not write
+                    raise _late(line, timeout_s, "") from error
+                raise
+        said.seek(0)
+        stderr = said.read().decode(errors="replace")
+    if late.is_set():
+        raise _late(line, timeout_s, stderr)
+    if status:
+        raise _failed(line, status, stderr)
+
+
 def spawn(
     argv: Sequence[str | Path],
     *,
@@ -209,6 +251,39 @@ def _started(
         except BaseException:
             end_group(process)
             raise
+
+
+@contextmanager
+def _ended_after(timeout_s: float, process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """End a program that outlasts its time, and then set the event."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        end_group(process)
+
+    timer = threading.Timer(timeout_s, stop)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
+def _pipe(
+    command: list[str], stdin: IO[bytes] | None, stderr: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            env=environment(),
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _not_installed(command[0]) from error
 
 
 def how_it_ended(error: CommandFailed) -> str:

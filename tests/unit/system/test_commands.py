@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.system.commands import end_group, run, spawn, stream
+from ovenbird.system.commands import end_group, piped, run, spawn, stream
 
 
 def test_run_returns_what_the_program_wrote(tmp_path: Path) -> None:
@@ -67,3 +68,45 @@ def test_a_spawned_program_is_ended_with_its_children(tmp_path: Path) -> None:
         end_group(process)
 
         assert process.wait(10) == -9
+
+
+def test_bytes_are_piped_as_they_are_and_what_is_left_unread_is_no_failure(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4096
+    (tmp_path / "in").write_bytes(data)
+
+    with (tmp_path / "in").open("rb") as file, piped(["cat"], timeout_s=10, stdin=file) as pipe:
+        first = pipe.read(5)
+
+    assert first == data[:5]
+    with piped(["printf", r"\377\000"], timeout_s=10) as pipe:
+        assert pipe.read() == b"\xff\x00"
+
+
+def test_a_pipe_that_fails_says_so_after_its_bytes() -> None:
+    with (
+        pytest.raises(CommandFailed, match="exited with status 2") as caught,
+        piped(["sh", "-c", "echo half; echo broken >&2; exit 2"], timeout_s=10) as pipe,
+    ):
+        assert pipe.read() == b"half\n"
+
+    assert caught.value.facts["stderr"] == "broken\n"
+
+
+def test_a_pipe_that_is_late_is_ended_whatever_its_reader_makes_of_that() -> None:
+    def read(pipe: IO[bytes]) -> None:
+        if not pipe.read():
+            raise EOFError
+
+    with (
+        pytest.raises(CommandFailed, match=r"ran past 0\.1 s"),
+        piped(["sleep", "60"], timeout_s=0.1) as pipe,
+    ):
+        read(pipe)
+
+
+def test_a_reader_that_fails_ends_the_program() -> None:
+    with pytest.raises(KeyError), piped(["yes"], timeout_s=60) as pipe:
+        raise KeyError(pipe.read(2))
+
+    with pytest.raises(CommandFailed, match="not installed"), piped(["no-such"], timeout_s=1):
+        pass
