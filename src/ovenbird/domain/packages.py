@@ -151,6 +151,23 @@ class BuildSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSite:
+    """What a build has of this host.
+
+    Args:
+        tree: Absolute directory of the checkout's root, with its ``.git``.
+        directory: The app's directory in it, relative; empty for the root.
+        home: Absolute directory for what the build keeps beside the checkout; removed after it.
+        seen: Directories that must be seen at the same place inside, as pip's ``find-links``.
+    """
+
+    tree: str
+    directory: str
+    home: str
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionSpec:
     """How an app's version is made.
 

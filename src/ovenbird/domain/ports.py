@@ -15,7 +15,7 @@ from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
 from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
-from ovenbird.domain.packages import Package
+from ovenbird.domain.packages import BuildSite, Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
 from ovenbird.domain.verdicts import Sample
 
@@ -143,6 +143,33 @@ class BakeWorkshop(Protocol):
     def open(
         self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
     ) -> AbstractContextManager[BakeRoom]: ...
+
+
+class BuildRoom(Protocol):
+    """Where a build runs: it sees a checkout and a home of its own, and is never root."""
+
+    @property
+    def checkout(self) -> str: ...  # the app's directory as it is called inside, absolute
+
+    @property
+    def home(self) -> str: ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        timeout_s: float,
+        on_line: Progress,
+    ) -> None: ...  # CommandFailed
+
+
+class BuildRooms(Protocol):
+    """Opens base images as rooms for builds; nothing is left when a room is closed."""
+
+    def open(
+        self, base: str, site: BuildSite, *, depends: Sequence[str], progress: Progress
+    ) -> AbstractContextManager[BuildRoom]: ...
 
 
 class ServerGroups(Protocol):

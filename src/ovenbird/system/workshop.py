@@ -1,18 +1,12 @@
 """Where a bake happens on this host: a base disk opened as a room, and what changed in it.
 
-    base disk (read-only) ─ loop mount ─┐
-                                        ├─ overlay ─ commands, each in namespaces of its own
-    tmpfs (upper) ──────────────────────┘
-    ... closed: upper ─ debugfs ─▶ clone of the base disk ─▶ changed blocks
-
-Everything is mounted under one directory of the bake's own; leaving the block unmounts
-it, and what a killed bake left is unmounted by the next one.
+base_roots ─ an overlay over the base disk ─ commands, each in namespaces of its own
+... closed: upper ─ debugfs ─▶ clone of the base disk ─▶ changed blocks
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -21,22 +15,18 @@ from pathlib import Path
 
 from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.domain.catalog import RepositoryState
-from ovenbird.domain.errors import CommandFailed, Conflict
+from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.ports import Progress
-from ovenbird.system import apt, debugfs, overlays
-from ovenbird.system.commands import how_it_ended, run, stream
+from ovenbird.system import apt, base_roots, debugfs, overlays
+from ovenbird.system.base_roots import INSIDE
+from ovenbird.system.commands import how_it_ended, stream
 from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
-from ovenbird.system.locks import file_lock
 
 STEP_TIMEOUT_S = 1800.0
 LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
 UNREAD = "apt says above which list it could not read, or whose signature is not its key's"
 NOT_INSTALLED = "apt says above which package could not be fetched, verified or installed"
-INSIDE = Path("run/ovenbird")
-POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in a bake; Source: invoke-rc.d(8)
-_HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
-_DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
 
 
 class Workshop:
@@ -62,22 +52,11 @@ class Workshop:
             repository: Where packages come from.
             progress: Told each line that programs print.
         """
-        place = self._directory / key[:16]
-        with file_lock(place.with_suffix(".lock")), ExitStack() as stack:
-            _sweep(place)
-            place.mkdir(parents=True)
-            stack.callback(_sweep, place)
-            lower = stack.enter_context(mounted_root(disk, place / "lower"))
-            stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options="size=90%"))
-            for name in ("upper", "work"):
-                (place / "layer" / name).mkdir()
-            layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
-            options = f"{layers},index=off,metacopy=off,redirect_dir=off"
-            root = stack.enter_context(
-                mounted("overlay", place / "root", kind="overlay", options=options)
-            )
-            _furnish(stack, root, repository, self._apt_cache(disk))
-            room = Room(place, disk=disk, progress=progress, cache=self._apt_cache(disk))
+        place, cache = self._directory / key[:16], self._apt_cache(disk)
+        with base_roots.opened(disk, place) as root, ExitStack() as stack:
+            base_roots.furnish(stack, root, cache=cache)
+            _connect(stack, root, repository)
+            room = Room(place, disk=disk, progress=progress, cache=cache)
             room.update()
             yield room
 
@@ -155,7 +134,7 @@ class Room:
     def _run(self, argv: list[str], *, said: str, hint: str) -> None:
         try:
             stream(
-                _inside(self._root, argv),
+                base_roots.inside(self._root, argv),
                 timeout_s=STEP_TIMEOUT_S,
                 on_line=self._progress,
                 env=_environment(),
@@ -163,13 +142,6 @@ class Room:
         except CommandFailed as error:
             text = f"The bake failed: `{said}` {how_it_ended(error)}"
             raise CommandFailed(text, hint=hint, **error.facts) from error
-
-
-def _inside(root: Path, argv: list[str]) -> list[str]:
-    """Put a command into namespaces of its own: nothing that it starts outlives it."""
-    apart = ["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
-    plain = ["sh", "-c", 'umask 022 && exec "$@"', "sh"]  # whatever the caller's umask is
-    return ["unshare", *apart, f"--mount-proc={root}/proc", "chroot", str(root), *plain, *argv]
 
 
 def _environment() -> dict[str, str]:
@@ -183,28 +155,11 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _furnish(stack: ExitStack, root: Path, repository: RepositoryState, cache: Path) -> None:
-    """Mount and write what a bake needs inside and an image must not keep."""
-    for name in ("run", "tmp", "dev"):
-        stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options="mode=1777"))
-    for name, minor in _DEVICES:
-        run(["mknod", "-m", "666", root / "dev" / name, "c", "1", str(minor)], timeout_s=10)
-    for name in ("lists", "archives"):
-        (cache / name / "partial").mkdir(parents=True, exist_ok=True)
-    binds = (
-        (cache / "lists", root / "var/lib/apt/lists", "rw"),
-        (cache / "archives", root / "var/cache/apt/archives", "rw"),
-        (
-            Path(repository.url.removeprefix("file:")),
-            root / INSIDE / "repository",
-            "ro",
-        ),  # no recipe alters it
-    )
-    for what, where, options in binds:
-        stack.enter_context(mounted(what, where, bind=True, options=options))
+def _connect(stack: ExitStack, root: Path, repository: RepositoryState) -> None:
+    """Let apt inside know our repository, which no recipe alters."""
+    published = Path(repository.url.removeprefix("file:"))
+    stack.enter_context(mounted(published, root / INSIDE / "repository", bind=True, options="ro"))
     shutil.copyfile(repository.key_path, root / INSIDE / "key.gpg")
-    asked = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
-    (root / INSIDE / "apt.conf").write_text("\n".join([*asked, ""]))
     line = apt.source(
         key=f"/{INSIDE}/key.gpg",
         directory=f"/{INSIDE}/repository",
@@ -212,15 +167,6 @@ def _furnish(stack: ExitStack, root: Path, repository: RepositoryState, cache: P
         component=repository.component,
     )
     (root / apt.OURS.removeprefix("/")).write_text(line)
-    policy = root / "usr/sbin/policy-rc.d"
-    policy.write_text(POLICY)
-    policy.chmod(0o755)
-    shutil.copyfile("/etc/resolv.conf", _fresh(root / "etc/resolv.conf"))
-
-
-def _fresh(path: Path) -> Path:
-    path.unlink(missing_ok=True)
-    return path
 
 
 _GONE = (
@@ -259,22 +205,3 @@ def _differing(base: Path, made: Path) -> dict[int, bytes]:
             if block != os.pread(old.fileno(), BLOCK_BYTES, at):
                 found[index] = block
     return found
-
-
-def _sweep(place: Path) -> None:
-    """Unmount and remove whatever is in a bake's directory; of a dead bake, too.
-
-    Raises:
-        Conflict: Something is still mounted; removing would reach into what it shows.
-    """
-    for point in reversed(_mounts_below(place)):
-        run(["umount", "--lazy", point], timeout_s=60, ok=frozenset({0, 32}))  # 32: gone already
-    if left := _mounts_below(place):
-        raise Conflict(f"`{left[0]}` is still mounted", hint=f"Unmount it: `umount -l {left[0]}`")
-    shutil.rmtree(place, ignore_errors=True)
-
-
-def _mounts_below(place: Path) -> list[str]:
-    listed = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    points = [line.split()[1] for line in listed]
-    return [point for point in points if point.startswith(f"{place}/")]

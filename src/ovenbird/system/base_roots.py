@@ -1,0 +1,124 @@
+"""A base disk's root file system that can be written to, and forgets what was written.
+
+    base disk (read-only) ─ loop mount ─┐
+                                        ├─ overlay ─ root
+    tmpfs (upper) ──────────────────────┘
+
+Bakes and builds happen in such roots. Everything is mounted under one place; leaving the
+block unmounts it, and what a killed process left is unmounted by the next one.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ovenbird.domain.errors import Conflict
+from ovenbird.system.commands import run
+from ovenbird.system.disks import mounted, mounted_root
+from ovenbird.system.locks import file_lock
+
+INSIDE = Path("run/ovenbird")
+POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in it; Source: invoke-rc.d(8)
+_HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
+_DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+
+
+@contextmanager
+def opened(disk: Path, place: Path) -> Iterator[Path]:
+    """Open a base disk's root file system; nothing is left when the block ends.
+
+    Args:
+        disk: Base disk; only read.
+        place: Directory for the mounts; two that open one place wait for each other. Beside
+            the root there are ``lower``, the disk's own, and ``layer/upper``, what changed.
+
+    Raises:
+        Conflict: What a killed process mounted there cannot be unmounted.
+    """
+    with file_lock(place.with_suffix(".lock")), ExitStack() as stack:
+        sweep(place)
+        place.mkdir(parents=True)
+        stack.callback(sweep, place)
+        lower = stack.enter_context(mounted_root(disk, place / "lower"))
+        stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options="size=90%"))
+        for name in ("upper", "work"):
+            (place / "layer" / name).mkdir()
+        layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
+        options = f"{layers},index=off,metacopy=off,redirect_dir=off"
+        yield stack.enter_context(
+            mounted("overlay", place / "root", kind="overlay", options=options)
+        )
+
+
+def furnish(stack: ExitStack, root: Path, *, cache: Path) -> None:
+    """Mount and write what programs need inside and an image must not keep.
+
+    Args:
+        stack: Unmounts at its end.
+        root: As :func:`opened` gives it.
+        cache: For apt's indexes and archives, between two roots of one base disk.
+    """
+    for name in ("run", "tmp", "dev"):
+        stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options="mode=1777"))
+    for name, minor in _DEVICES:
+        run(["mknod", "-m", "666", root / "dev" / name, "c", "1", str(minor)], timeout_s=10)
+    for name, where in (("lists", "var/lib/apt/lists"), ("archives", "var/cache/apt/archives")):
+        (cache / name / "partial").mkdir(parents=True, exist_ok=True)
+        stack.enter_context(mounted(cache / name, root / where, bind=True))
+    (root / INSIDE).mkdir()
+    asked = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
+    (root / INSIDE / "apt.conf").write_text("\n".join([*asked, ""]))
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text(POLICY)
+    policy.chmod(0o755)
+    shutil.copyfile("/etc/resolv.conf", _fresh(root / "etc/resolv.conf"))
+
+
+def inside(root: Path, argv: list[str]) -> list[str]:
+    """Put a command of root's into namespaces of its own: nothing that it starts outlives it."""
+    apart = ["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
+    plain = ["sh", "-c", 'umask 022 && exec "$@"', "sh"]  # whatever the caller's umask is
+    return ["unshare", *apart, f"--mount-proc={root}/proc", "chroot", str(root), *plain, *argv]
+
+
+def sweep(place: Path) -> None:
+    """Unmount and remove whatever is in a place; of a killed process, too.
+
+    Raises:
+        Conflict: Something is still mounted; removing would reach into what it shows.
+    """
+    for point in reversed(_mounts_below(place)):
+        run(["umount", "--lazy", point], timeout_s=60, ok=frozenset({0, 32}))  # 32: gone already
+    if left := _mounts_below(place):
+        raise Conflict(f"`{left[0]}` is still mounted", hint=f"Unmount it: `umount -l {left[0]}`")
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def sweep_dead(directory: Path) -> None:
+    """Sweep every place in a directory whose opener is gone.
+
+    Raises:
+        Conflict: As :func:`sweep`.
+    """
+    for lock in sorted(directory.glob("*.lock")):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(lock, wait=False))
+            except Conflict:
+                continue  # its opener lives
+            sweep(lock.with_suffix(""))
+
+
+def _fresh(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _mounts_below(place: Path) -> list[str]:
+    listed = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    points = [line.split()[1] for line in listed]
+    return [point for point in points if point.startswith(f"{place}/")]
