@@ -32,15 +32,15 @@ _RUNS_PIP = 'import runpy\n\nrunpy.run_module("pip", run_name="__main__", alter_
 # What is no part of a node app: history, secrets, what a build made for itself. `tar` goes by
 # way of a file: a shell says nothing of the first program of a pipe.
 _ASSEMBLE = """
-rm -rf "$1"
-mkdir -p "$1"
-find node_modules -type d -path '*/build/Release/obj.target' -prune -exec rm -rf {} + || true
-find node_modules -type d -path '*/build/Release/.deps' -prune -exec rm -rf {} + || true
-find node_modules -type f -path '*/build/*' \\( -name Makefile -o -name '*.mk' \
-  -o -name config.gypi \\) -exec rm -f {} + || true
-rm -rf node_modules/.package-lock.json node_modules/.cache
+mkdir -p node_modules
+rm -rf "$1" node_modules/.package-lock.json node_modules/.cache
+find node_modules -type d -path '*/build/Release/*' \\( -name obj.target -o -name .deps \\) \
+  -prune -exec rm -rf {} +
+find node_modules -type f -path '*/build/*' \
+  \\( -name Makefile -o -name '*.mk' -o -name config.gypi \\) -exec rm -f {} +
 tar --create --file "$HOME/app.tar" --anchored --no-wildcards --exclude="./$2" \
-  --exclude=./.git --exclude=./.npmrc --wildcards --exclude='./.env*' .
+  --exclude=./.npmrc --wildcards --exclude='./.git*' --exclude='./.env*' .
+mkdir -p "$1"
 tar --extract --file "$HOME/app.tar" --directory "$1" --no-same-owner
 rm -f "$HOME/app.tar"
 """
@@ -164,7 +164,7 @@ def _node(spec: BuildSpec, app: Path) -> Iterator[BuildStep]:
     place = _into(spec)
     first = f"{DIST}/{PurePosixPath(spec.into).parts[1]}"
     yield BuildStep(
-        argv=("sh", "-e", "-c", f"mkdir -p node_modules\n{_ASSEMBLE}", "sh", place, first),
+        argv=("sh", "-e", "-c", _ASSEMBLE, "sh", place, first),
         said=f"copy the app and node_modules to {place}",
     )
 

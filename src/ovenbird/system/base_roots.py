@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from ovenbird.system.commands import run
 from ovenbird.system.disks import mounted, mounted_root
 from ovenbird.system.locks import file_lock
 
+LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
 INSIDE = Path("run/ovenbird")
 POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in it; Source: invoke-rc.d(8)
 _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
@@ -76,6 +78,16 @@ def furnish(stack: ExitStack, root: Path, *, cache: Path) -> None:
     policy.write_text(POLICY)
     policy.chmod(0o755)
     shutil.copyfile("/etc/resolv.conf", _fresh(root / "etc/resolv.conf"))
+
+
+@contextmanager
+def fresh_lists(cache: Path) -> Iterator[bool]:
+    """Yield whether the distribution's indexes were read lately; the block reads them if not."""
+    stamp = cache / "updated"
+    is_fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_FRESH_S
+    yield is_fresh
+    if not is_fresh:
+        stamp.touch()
 
 
 def inside(root: Path, argv: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from ovenbird.domain.ports import Progress
 from ovenbird.system import apt, base_roots
 from ovenbird.system.commands import how_it_ended, run, stream
 from ovenbird.system.disks import mounted
+from ovenbird.system.locks import file_lock
 
 NOBODY = 65534  # Source: Debian's base-passwd, users `nobody` and group `nogroup`
 PLACE = "/mnt"  # every system has it
@@ -133,12 +134,13 @@ class BaseRooms:
             )
         base_roots.sweep_dead(self._directory)
         disk = self._disk(base)
+        cache = self._cache / disk.stem
         place = self._directory / hashlib.sha256(site.tree.encode()).hexdigest()[:16]
         with base_roots.opened(disk, place) as root, ExitStack() as stack:
-            base_roots.furnish(stack, root, cache=self._cache / disk.stem)
+            base_roots.furnish(stack, root, cache=cache)
             if depends:
                 progress(f"Installing {', '.join(depends)} in `{base}`")
-                _install(root, depends, progress)
+                _install(root, depends, progress, cache=cache)
             _give(site)
             _show(stack, root, site)
             yield BaseRoom(root, site)
@@ -166,7 +168,7 @@ class BaseRoom:
         """
         line = [*_APART, f"--mount-proc={self._root}/proc", "sh", "-e", "-c", _IN_ROOT]
         line += [str(self._root), "sh", "-e", "-c", _PLAIN, self.checkout, *argv]
-        path = "/usr/local/bin:/usr/bin:/bin"  # inside nothing of the caller's is found
+        path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"  # not the caller's
         stream(line, timeout_s=timeout_s, on_line=on_line, env={**environment, "PATH": path})
 
 
@@ -178,27 +180,33 @@ def _give(site: BuildSite) -> None:
     )
 
 
-def _install(root: Path, depends: Sequence[str], progress: Progress) -> None:
+def _install(root: Path, depends: Sequence[str], progress: Progress, *, cache: Path) -> None:
+    with file_lock(cache.with_suffix(".lock")):  # apt's own lock does not wait
+        with base_roots.fresh_lists(cache) as fresh:
+            if not fresh:
+                _apt(root, apt.update(), "apt-get update", progress)
+        _apt(root, apt.install(depends), f"apt-get install {' '.join(depends)}", progress)
+
+
+def _apt(root: Path, argv: list[str], said: str, progress: Progress) -> None:
     environment = {
         "HOME": "/root",
         "DEBIAN_FRONTEND": "noninteractive",
         "APT_CONFIG": f"/{base_roots.INSIDE}/apt.conf",
     }
-    for argv in (apt.update(), apt.install(depends)):
-        try:
-            stream(
-                base_roots.inside(root, argv),
-                timeout_s=INSTALL_TIMEOUT_S,
-                on_line=progress,
-                env=environment,
-            )
-        except CommandFailed as error:
-            said = " ".join([*argv[:2], *(depends if argv[1] == "install" else ())])
-            raise CommandFailed(
-                f"The build's packages could not be installed: `{said}` {how_it_ended(error)}",
-                hint="Look at `package.build.depends`; apt says above what it misses",
-                **error.facts,
-            ) from error
+    try:
+        stream(
+            base_roots.inside(root, argv),
+            timeout_s=INSTALL_TIMEOUT_S,
+            on_line=progress,
+            env=environment,
+        )
+    except CommandFailed as error:
+        raise CommandFailed(
+            f"The build's packages could not be installed: `{said}` {how_it_ended(error)}",
+            hint="Look at `package.build.depends`; apt says above what it misses",
+            **error.facts,
+        ) from error
 
 
 def _show(stack: ExitStack, root: Path, site: BuildSite) -> None:

@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "GIT_CONFIG_KEY_1": "advice.detachedHead",
     "GIT_CONFIG_VALUE_1": "false",
 }
+_GIVE = "Give a git URL or a directory that is a git repository"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -76,15 +77,88 @@ def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
         _update_mirror(source.url, mirror)
     if not _has(mirror, source.commit):
         raise NotFound(f"`{source.url}` has no commit `{source.commit}`", commit=source.commit)
-    shutil.rmtree(into, ignore_errors=True)
-    into.parent.mkdir(parents=True, exist_ok=True)
-    clone = ["git", "clone", "--quiet", "--no-checkout", "--no-hardlinks", "--"]
-    run([*clone, mirror, into], timeout_s=TIMEOUT_S, env=_environment())
+    _clone(mirror, into)
     _git(into, "checkout", "--quiet", "--detach", source.commit)
     app = into / source.directory
     if not app.is_dir():
         raise NotFound(f"`{source.url}` has no directory `{source.directory}`")
     return app
+
+
+def is_dirty(directory: Path) -> tuple[str, ...]:
+    """Return what in a directory no commit has: changed, removed and new files, not ignored ones.
+
+    Args:
+        directory: A directory in a work tree, or one that is in none.
+
+    Returns:
+        Paths relative to *directory*, sorted; nothing for a bare repository.
+    """
+    listed = _tree_files(directory, "status", "--porcelain", "--no-renames", "-u", "-z", "--", ".")
+    below = _tree_files(directory, "rev-parse", "--show-prefix")
+    prefix = below[0].strip() if below else ""
+    return tuple(sorted(entry[3:].removeprefix(prefix) for entry in listed))
+
+
+def checkout_work_tree(directory: Path, into: Path) -> Path:
+    """Copy a work tree as it is, with its history, and return the app's directory.
+
+    Tracked files as they stand, new ones that are not ignored, none that was removed.
+
+    Args:
+        directory: The app's directory in a work tree.
+        into: Directory for the tree; what an interrupted run left in it is removed.
+
+    Raises:
+        NotFound: *directory* is not in a work tree, or there is no commit yet.
+    """
+    found = _tree_files(directory, "rev-parse", "--show-toplevel")
+    if not found:
+        raise NotFound(f"`{directory}` is not in a git work tree", hint=_GIVE)
+    top = Path(found[0].rstrip("\n"))
+    _clone(top, into)
+    try:
+        _git(into, "checkout", "--quiet", "--detach", "HEAD")
+    except CommandFailed as error:
+        raise _unreadable(str(directory), str(error.facts.get("stderr", error))) from error
+    for name in _tree_files(into, "ls-files", "-z"):
+        if not os.path.lexists(top / name):
+            (into / name).unlink()
+    for name in _tree_files(top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"):
+        _copy_entry(top, into, name)
+    return into / directory.resolve().relative_to(top.resolve())
+
+
+def _clone(origin: Path, into: Path) -> None:
+    shutil.rmtree(into, ignore_errors=True)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    clone = ["git", "clone", "--quiet", "--no-checkout", "--no-hardlinks", "--"]
+    run([*clone, origin, into], timeout_s=TIMEOUT_S, env=_environment())
+
+
+def _tree_files(directory: Path, *words: str) -> list[str]:
+    """Return what git says of a work tree, part by part; nothing where there is none."""
+    said = run(
+        ["git", "-C", directory, "--no-optional-locks", *words],
+        timeout_s=TIMEOUT_S,
+        env=_environment(),
+        ok=frozenset({0, 128}),  # 128: no repository, or no work tree
+    )
+    return [part for part in said.split("\0") if part]
+
+
+def _copy_entry(top: Path, into: Path, name: str) -> None:
+    origin, target = top / name, into / name
+    if not os.path.lexists(origin) or (origin.is_dir() and not origin.is_symlink()):
+        return  # removed, or a submodule: its files are another repository's
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)  # a file now
+    for above in (into / parent for parent in list(Path(name).parents)[:-1]):
+        if above.is_file() or above.is_symlink():
+            above.unlink()  # a directory now
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    shutil.copy2(origin, target, follow_symlinks=False)
 
 
 def _refuse_password(url: str) -> None:
@@ -108,7 +182,7 @@ def _update_mirror(url: str, mirror: Path) -> None:
 
 def _unreadable(url: str, said: str) -> NotFound:
     """Say why a remote cannot be read, in git's first words."""
-    hint = "Give a git URL or a directory that is a git repository"
+    hint = _GIVE
     if "dubious ownership" in said:
         hint = "It belongs to another user: give a clone of your own"
     if "find remote ref HEAD" in said:

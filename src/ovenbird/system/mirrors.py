@@ -194,6 +194,6 @@ def _without_passwords(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _directories(values: Iterable[str]) -> tuple[str, ...]:
-    words = [word for value in values for word in value.split()]
+    words = [word.removeprefix("file://") for value in values for word in value.split()]
     found = [word for word in words if word.startswith("/") and Path(word).is_dir()]
     return tuple(dict.fromkeys(found))

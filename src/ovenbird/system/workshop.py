@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +23,6 @@ from ovenbird.system.commands import how_it_ended, stream
 from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
 
 STEP_TIMEOUT_S = 1800.0
-LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
 UNREAD = "apt says above which list it could not read, or whose signature is not its key's"
 NOT_INSTALLED = "apt says above which package could not be fetched, verified or installed"
 
@@ -79,11 +77,8 @@ class Room:
 
     def update(self) -> None:
         """Read package indexes: our own always, the distribution's when they are old."""
-        stamp = self._cache / "updated"
-        fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_FRESH_S
-        self._run(apt.update(only_ours=fresh), said="apt-get update", hint=UNREAD)
-        if not fresh:
-            stamp.touch()
+        with base_roots.fresh_lists(self._cache) as fresh:
+            self._run(apt.update(only_ours=fresh), said="apt-get update", hint=UNREAD)
 
     def install(self, pins: Sequence[PackagePin]) -> None:
         """Install exact versions from our repository, signatures verified by apt."""

@@ -6,7 +6,7 @@ import pytest
 
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.system.commands import run
-from ovenbird.system.git import checkout, resolve
+from ovenbird.system.git import checkout, checkout_work_tree, is_dirty, resolve
 
 PERSON = {
     f"GIT_{role}_{key}": text
@@ -142,3 +142,62 @@ def test_a_url_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -
     assert "`git.example/apps/hello.git`" in str(caught.value)
     assert "s3cret" not in f"{caught.value} {caught.value.hint}"
     assert not (tmp_path / "mirror").exists()
+
+
+def test_a_tree_is_dirty_by_what_changed_came_or_went(remote: Path) -> None:
+    commit(remote, "app/two")
+    (remote / ".gitignore").write_text("*.log\n")
+    commit(remote, "other/three")
+    assert is_dirty(remote) == ()
+
+    (remote / "app/one").write_text("changed")
+    (remote / "app/two").unlink()
+    (remote / "app/new ünd odd").touch()
+    (remote / "app/ignored.log").touch()
+    (remote / "other/new").touch()
+
+    assert is_dirty(remote / "app") == ("new ünd odd", "one", "two")
+    assert is_dirty(remote) == ("app/new ünd odd", "app/one", "app/two", "other/new")
+
+
+def test_what_is_no_work_tree_is_not_dirty(tmp_path: Path, remote: Path) -> None:
+    git(tmp_path, "clone", "--quiet", "--bare", str(remote), "bare")
+    (tmp_path / "plain").mkdir()
+
+    assert is_dirty(tmp_path / "bare") == is_dirty(tmp_path / "plain") == ()
+
+
+def test_a_work_tree_is_copied_as_it_is(tmp_path: Path, remote: Path) -> None:
+    for name in ("app/gone", "app/directory/file", "app/file"):
+        commit(remote, name)
+    (remote / ".gitignore").write_text("*.log\n")
+    (remote / "app/gone").unlink()
+    (remote / "app/directory/file").unlink()
+    (remote / "app/directory").rmdir()
+    (remote / "app/directory").write_text("a file now")
+    (remote / "app/file").unlink()
+    (remote / "app/file").mkdir()
+    (remote / "app/file/below").write_text("a directory now")
+    (remote / "app/link").symlink_to("one")
+    (remote / "app/one").chmod(0o755)
+    (remote / "app/ignored.log").touch()
+
+    app = checkout_work_tree(remote / "app", tmp_path / "tree")
+
+    assert app == tmp_path / "tree/app"
+    names = sorted(str(p.relative_to(app)) for p in app.rglob("*"))
+    assert names == ["directory", "file", "file/below", "link", "one"]
+    assert (app / "link").readlink() == Path("one")
+    assert (app / "one").stat().st_mode & 0o111
+    assert is_dirty(app) == is_dirty(remote / "app")
+    assert git(app, "describe", "--tags").startswith("v1.0.0-3-g")
+
+
+def test_a_directory_without_history_cannot_be_copied(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "empty")
+    (tmp_path / "plain").mkdir()
+
+    with pytest.raises(NotFound, match="is not in a git work tree"):
+        checkout_work_tree(tmp_path / "plain", tmp_path / "tree")
+    with pytest.raises(NotFound, match="cannot be read"):
+        checkout_work_tree(tmp_path / "empty", tmp_path / "tree")
