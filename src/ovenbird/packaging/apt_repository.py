@@ -159,10 +159,11 @@ class AptRepository:
         return "\n".join(p.read_text() for p in paths if p.name.endswith(endings)).encode()
 
     def _sign(self, directory: Path, release: str) -> None:
-        path = directory / "Release"
-        _write(path, release.encode())
-        self._key.clear_sign(path, directory / "InRelease")
-        self._key.detach_sign(path, directory / "Release.gpg")
+        data = release.encode()
+        _write(directory / "Release", data)
+        with self._key.session():
+            _write(directory / "InRelease", self._key.clear_sign(data))
+            _write(directory / "Release.gpg", self._key.detach_sign(data))
 
 
 def _stanza_path(deb: Path) -> Path:

@@ -1,72 +1,380 @@
-"""Signatures by GnuPG, with a home directory of our own and a key made when there is none.
+"""The key that signs packages and repositories, from its making to its end.
 
-Source: gpg(1), `--quick-generate-key`, `--clear-sign`, `--detach-sign`; apt-secure(8).
+    HOME/                      a GnuPG home: our own, or one that was there before
+    HOME/ovenbird-keys         which of its keys sign, and which did
+    HOME/public.gpg            what clients accept: the public halves of all keys that sign
+    HOME.lock                  held by who works with the home
+
+A new key takes over in two steps. ``rotate`` adds it: from then on repositories are signed by
+both, and clients get both. ``retire`` drops the old one: who has only that one is left behind.
+Between the two a client that knows either key accepts every state (apt: one good signature is
+enough). A package has room for one signature, which is the older key's until it retires.
+
+New keys are RSA of 3072 bits: rpm before 4.17, and that of RHEL 9, know no Ed25519.
+Signatures of both kinds are the same bytes each time, when the time is the same.
+
+Source: gpg(1), `--quick-generate-key`, `--clear-sign`, `--detach-sign`, `--faked-system-time`;
+apt-secure(8); rpm issues 1565 and 1877 (Ed25519).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from ovenbird.system.commands import run
-from ovenbird.system.locks import file_lock
+from ovenbird.domain.errors import CommandFailed, Conflict, InvalidRequest, NotFound
+from ovenbird.domain.keys import Key
+from ovenbird.domain.ports import Clock
+from ovenbird.packaging.gnupg import NOT_HERE, PASSPHRASE, Gnupg
+from ovenbird.packaging.key_ledger import AT_ONCE, Ledger, read_ledger, replace_file, write_ledger
+from ovenbird.system.clock import SystemClock
 
-TIMEOUT_S = 60.0
 USER_ID = "Ovenbird repository signing key"
-DIGEST = "SHA512"
+ALGORITHM = "rsa3072"
+LEDGER = "ovenbird-keys"
+PUBLIC = "public.gpg"
 
 
 class SigningKey:
-    """The key that signs repositories.
+    """The keys of one repository, in one GnuPG home; safe to use from several threads.
+
+    Whatever signs makes a first key when there is none, and raises, before anything is signed:
+    InvalidRequest when a key has expired or was revoked, or it is not clear which one signs;
+    NotFound when the secret half of a key that signs is gone.
 
     Args:
-        home: GnuPG's home directory, readable by its owner only.
+        home: GnuPG's home directory.
+        algorithm: Of the keys that are made, in gpg's words.
+        clock: No signature is dated later than now.
     """
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
+    def __init__(
+        self, home: Path, *, algorithm: str = ALGORITHM, clock: Clock | None = None
+    ) -> None:
+        self._gnupg = Gnupg(home)
+        self._algorithm = algorithm
+        self._clock = clock or SystemClock()
+        self._looked: tuple[Key, ...] = ()  # what signs, seen in this session
 
-    def ensure(self) -> Path:
-        """Make the key unless it is there; return the path of its public half (binary)."""
-        public = self._home / "public.gpg"
-        with self._agent():
-            if not public.exists():
-                self._make(public)
-        return public
-
-    def _make(self, public: Path) -> None:
-        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._home.chmod(0o700)
-        if not self._gpg("--list-secret-keys", "--with-colons").strip():
-            self._gpg("--passphrase", "", "--quick-generate-key", USER_ID, "ed25519", "sign", "0")
-        part = public.with_suffix(".part")
-        self._gpg("--yes", "--output", str(part), "--export")
-        part.replace(public)
-
-    def clear_sign(self, path: Path, target: Path) -> None:
-        """Write *path* with its signature around it to *target* (``InRelease``)."""
-        self._sign("--clear-sign", path, target)
-
-    def detach_sign(self, path: Path, target: Path) -> None:
-        """Write the signature alone, armoured, to *target* (``Release.gpg``)."""
-        self._sign("--detach-sign", path, target)
-
-    def _sign(self, how: str, path: Path, target: Path) -> None:
-        words = ["--yes", "--armor", "--digest-algo", DIGEST, "--output", str(target)]
-        with self._agent():
-            self._gpg(*words, how, str(path))
-
-    def _gpg(self, *words: str) -> str:
-        head = ["gpg", "--homedir", str(self._home), "--batch", "--no-tty"]
-        return run([*head, "--pinentry-mode", "loopback", *words], timeout_s=TIMEOUT_S)
+    @property
+    def home(self) -> Path:
+        """GnuPG's home directory."""
+        return self._gnupg.home
 
     @contextmanager
-    def _agent(self) -> Iterator[None]:
-        """Hold the key alone, and end the agent that gpg starts and that would outlive us."""
-        with file_lock(self._home.with_name(f"{self._home.name}.lock")):
+    def session(self) -> Iterator[None]:
+        """Hold the home and its agent for several signatures; one alone does it by itself."""
+        with self._gnupg.held() as outermost:
             try:
                 yield
             finally:
-                if self._home.exists():
-                    run(["gpgconf", "--homedir", self._home, "--kill", "all"], timeout_s=TIMEOUT_S)
+                if outermost:
+                    self._looked = ()
+
+    def ensure(self) -> Path:
+        """Make a key unless there is one; return the path of what clients accept (binary).
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            self._signing()
+        return self.home / PUBLIC
+
+    def check(self, known: Collection[str]) -> None:
+        """Refuse to go on with another key than the one that clients have; makes none.
+
+        Args:
+            known: Fingerprints of the keys that signed what is served now; may be empty.
+
+        Raises:
+            NotFound: None of them is here.
+        """
+        with self.session():
+            ledger = self._ledger()
+        missing = [one for one in known if one not in ledger.lost]
+        if not missing or set(known) & set(ledger.signs):
+            return
+        words = ", ".join(f"`{one}`" for one in missing)
+        raise NotFound(
+            f"The repository was signed by {words}, which does not sign here: `{self.home}`",
+            hint="Bring the home back, or `ovenbird key import` the key; if it is lost:"
+            f" `ovenbird key rotate --lost {missing[0]}`, and give clients the new key",
+            home=str(self.home),
+        )
+
+    def list_keys(self) -> tuple[Key, ...]:
+        """Return all keys of the home and what each is for; nothing is made or changed."""
+        with self.session():
+            ledger, secret = self._ledger(), self._gnupg.secret_keys()
+            gone = {*ledger.signs, *ledger.retired} - {key.fingerprint for key in secret}
+            public = self._gnupg.public_keys() if gone else ()
+        halves = [
+            replace(key, problem=key.problem or NOT_HERE)
+            for key in public
+            if key.fingerprint in gone
+        ]
+        found = [replace(key, role=ledger.role(key.fingerprint)) for key in (*secret, *halves)]
+        return tuple(sorted(found, key=lambda key: (key.created_at, key.fingerprint)))
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return the keys that sign repositories, oldest first.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            return tuple(key.fingerprint for key in self._signing())
+
+    def fingerprint(self) -> str:
+        """Return the key that signs packages: the oldest one that signs.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        return self.fingerprints()[0]
+
+    def clear_sign(self, data: bytes) -> bytes:
+        """Return text with the signatures of all keys around it, as ``InRelease`` has them.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            return self._gnupg.sign("--clear-sign", data, keys=self.fingerprints())
+
+    def detach_sign(self, data: bytes | Path, *, at_epoch_s: int | None = None) -> bytes:
+        """Return the signatures of all keys alone, armoured, as ``Release.gpg`` has them.
+
+        Args:
+            data: Bytes, or the file that has them.
+            at_epoch_s: When the signature says it was made (:meth:`signing_time`), so that the
+                same data gives the same bytes; None for now.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            at = None if at_epoch_s is None else self.signing_time(at_epoch_s)
+            keys = self.fingerprints()
+            return self._gnupg.sign("--detach-sign", data, keys=keys, at_epoch_s=at)
+
+    def signing_time(self, epoch_s: int) -> int:
+        """Return the time nearest to this one at which a signature counts.
+
+        One from before its key was made, or from the future, is refused by gpg and rpm.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            made = max(int(key.created_at.timestamp()) for key in self._signing())
+        return max(made, min(epoch_s, int(self._clock.now().timestamp())))
+
+    def rotate(self, *, lost: Collection[str] = ()) -> str:
+        """Make a new key, which signs beside the old one; return its fingerprint.
+
+        Args:
+            lost: Keys that signed once and are gone for good: they are accepted as such.
+
+        Raises:
+            Conflict: Two keys sign already.
+            InvalidRequest, NotFound: The old key cannot sign; see the class.
+        """
+        with self.session():
+            ledger = self._ledger()
+            signs = tuple(one for one in ledger.signs if one not in lost)
+            ledger = replace(ledger, signs=signs, lost=_added(ledger.lost, lost))
+            ledger.refuse_third()
+            self._usable(ledger)
+            self._make(ledger)
+            return self.fingerprints()[-1]
+
+    def retire(self) -> str:
+        """Let the older of two keys sign no more; return its fingerprint.
+
+        Its secret half stays in the home; ``gpg --delete-secret-keys`` removes it.
+
+        Raises:
+            Conflict: There is no second key.
+            InvalidRequest, NotFound: The new key cannot sign; see the class.
+        """
+        with self.session():
+            ledger = self._ledger()
+            if len(ledger.signs) < AT_ONCE:
+                raise Conflict(
+                    "There is no second key that could go on alone",
+                    hint="`ovenbird key rotate` makes one; retire the old key when clients have it",
+                )
+            old, *new = ledger.signs
+            ledger = replace(ledger, signs=tuple(new), retired=_added(ledger.retired, [old]))
+            self._usable(ledger)
+            self._write(ledger)
+            self._signing()
+        return old
+
+    def import_file(self, path: Path, *, passphrase_file: Path | None = None) -> str:
+        """Let a key from a file sign, beside the one that signs now; return its fingerprint.
+
+        Args:
+            path: A secret key, armoured or binary.
+            passphrase_file: Its first line is the key's pass phrase; a copy stays in the home.
+
+        Raises:
+            NotFound: There is no such file.
+            InvalidRequest: It has no secret key, or several, or one that cannot sign.
+            Conflict: Two keys sign already.
+        """
+        secret = _bytes(passphrase_file) if passphrase_file else b""
+        fingerprint = _tried(path, _bytes(path), secret)
+        with self.session():
+            ledger = self._ledger()
+            others = tuple(one for one in ledger.signs if one != fingerprint)
+            if fingerprint not in ledger.signs:
+                ledger.refuse_third()
+            if others and secret != self._gnupg.passphrase():
+                raise InvalidRequest(
+                    "Keys that sign together share one pass phrase, or have none",
+                    hint="Change that of the new key by `gpg --change-passphrase`, export it again",
+                )
+            self._usable(replace(ledger, signs=others))
+            self._gnupg.make()
+            self._gnupg.run("--import", path)
+            self._gnupg.keep_passphrase(secret)
+            self._write(replace(ledger, signs=(*others, fingerprint)))
+            self._signing()
+        return fingerprint
+
+    def export(self, *, armor: bool = False) -> bytes:
+        """Return what clients accept: the public halves of all keys that sign.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            return self._gnupg.export(self.fingerprints(), armor=armor)
+
+    def known(self) -> bytes:
+        """Return the public halves of all keys that sign or have signed, in binary.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            return self._gnupg.export([*self.fingerprints(), *self._ledger().retired])
+
+    def _signing(self) -> tuple[Key, ...]:
+        """Return the keys that sign, once in a session looked at, tried and given out."""
+        if not self._looked:
+            ledger = self._ledger()
+            if not ledger.signs:
+                ledger = self._make(ledger)
+            found = self._usable(ledger)
+            names = [key.fingerprint for key in found]
+            if (self.home / PASSPHRASE).exists():
+                self._gnupg.sign("--detach-sign", b"", keys=names)
+            data, path = self._gnupg.export(names), self.home / PUBLIC
+            if not path.exists() or path.read_bytes() != data:
+                replace_file(path, data)
+            if not (self.home / LEDGER).exists():
+                self._write(ledger)
+            self._looked = found
+        return self._looked
+
+    def _make(self, ledger: Ledger) -> Ledger:
+        """Make a key that signs beside those of the ledger."""
+        self._gnupg.make()
+        before = {key.fingerprint for key in self._gnupg.secret_keys()}
+        empty = () if (self.home / PASSPHRASE).exists() else ("--passphrase", "")
+        self._gnupg.run(*empty, "--quick-generate-key", USER_ID, self._algorithm, "sign", "0")
+        (made,) = {key.fingerprint for key in self._gnupg.secret_keys()} - before
+        ledger = replace(ledger, signs=(*ledger.signs, made))
+        self._write(ledger)
+        return ledger
+
+    def _usable(self, ledger: Ledger) -> tuple[Key, ...]:
+        """Return the keys that sign, or say what is wrong with one."""
+        found = {key.fingerprint: key for key in self.list_keys()}
+        for one in ledger.signs:
+            key = found.get(one)
+            if key is None or key.problem == NOT_HERE:
+                raise NotFound(
+                    f"The secret half of the signing key `{one}` is not in `{self.home}`",
+                    hint="`ovenbird key import FILE` brings it back; if it is lost:"
+                    f" `ovenbird key rotate --lost {one}`",
+                    fingerprint=one,
+                )
+            if key.problem:
+                raise InvalidRequest(
+                    f"The signing key `{one}` cannot sign: {key.problem}",
+                    hint=f"`gpg --homedir {self.home} --quick-set-expire {one} 2y` makes one that"
+                    f" expired last longer; `ovenbird key rotate --lost {one}` replaces it",
+                    fingerprint=one,
+                )
+        return tuple(found[one] for one in ledger.signs)
+
+    def _ledger(self) -> Ledger:
+        """Return which keys are for what; the one key of a home that was there before signs."""
+        path = self.home / LEDGER
+        if (ledger := read_ledger(path)) is not None:
+            return ledger
+        found = self._gnupg.secret_keys()
+        usable = [key for key in found if not key.problem] or found
+        if len(usable) > 1:
+            raise InvalidRequest(
+                f"`{self.home}` has {len(usable)} keys, and it is not clear which one signs",
+                hint=f"Write `signs FINGERPRINT` into `{path}`",
+            )
+        return Ledger(signs=tuple(key.fingerprint for key in usable))
+
+    def _write(self, ledger: Ledger) -> None:
+        self._looked = ()
+        write_ledger(self.home / LEDGER, ledger)
+
+
+def _added(before: Collection[str], new: Collection[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*before, *new)))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"There is no file `{path}`") from error
+
+
+def _tried(path: Path, data: bytes, passphrase: bytes) -> str:
+    """Sign with a key in a home that is thrown away; return its fingerprint."""
+    with tempfile.TemporaryDirectory(prefix="ovenbird-") as folder:
+        gnupg = Gnupg(Path(folder) / "home")
+        gnupg.make()
+        # The pass phrase lies beside it: to stretch it well would take seconds for nothing.
+        (gnupg.home / "gpg-agent.conf").write_text("s2k-count 65536\n")
+        with gnupg.held():
+            copy = gnupg.home / "imported"
+            copy.touch(mode=0o600)
+            copy.write_bytes(data)
+            try:
+                gnupg.run("--import", copy)
+            except CommandFailed as error:
+                raise InvalidRequest(f"`{path}` has no OpenPGP key") from error
+            found = gnupg.secret_keys()
+            if len(found) != 1:
+                raise InvalidRequest(
+                    f"`{path}` has {len(found)} secret keys",
+                    hint="`gpg --export-secret-keys FINGERPRINT` writes one",
+                )
+            if found[0].problem:
+                raise InvalidRequest(f"The key in `{path}` cannot sign: {found[0].problem}")
+            gnupg.keep_passphrase(passphrase)
+            try:
+                gnupg.sign("--detach-sign", b"", keys=[found[0].fingerprint])
+            except CommandFailed as error:
+                raise InvalidRequest(
+                    f"The key in `{path}` cannot sign: its pass phrase is another one",
+                    hint="Name the file that has it by `--passphrase-file`",
+                ) from error
+            return found[0].fingerprint
