@@ -16,6 +16,7 @@ from ovenbird.cli.options import settings_option
 from ovenbird.domain.errors import OvenbirdError
 
 NOUNS = {
+    "init": "ovenbird.cli.init:init",
     "release": "ovenbird.cli.release:group",
     "cluster": "ovenbird.cli.cluster:group",
     "image": "ovenbird.cli.image:group",

@@ -129,6 +129,12 @@ def checkout_work_tree(directory: Path, into: Path) -> Path:
     return into / directory.resolve().relative_to(top.resolve())
 
 
+def author(directory: Path) -> str:
+    """Return who made the newest commit of a work tree, as ``Ann <ann@example.com>``."""
+    found = _tree_files(directory, "log", "-1", "--format=%aN <%aE>")
+    return found[0].strip() if found else ""
+
+
 def _clone(origin: Path, into: Path) -> None:
     shutil.rmtree(into, ignore_errors=True)
     into.parent.mkdir(parents=True, exist_ok=True)
