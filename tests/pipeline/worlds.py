@@ -35,6 +35,7 @@ from ovenbird.pipeline.codec import decode, encode
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.store.opening import open_store
 from ovenbird.system.clock import SystemClock
+from tests.pipeline.repositories import Repository
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 DEV, PROD = "111111111111", "222222222222"
@@ -59,6 +60,9 @@ class State:
         throttled: How often the next bake is throttled.
         sick: Whether no new instance gets healthy.
         fires_after: What is done, as it is logged, before all alarms fire.
+        channels: The repository's channels: the packages of each state, None when it is gone.
+        rotten: Versions whose files have other bytes in the repository.
+        forged: Versions whose files have signatures that are not valid.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -70,6 +74,9 @@ class State:
     throttled: int = 0
     sick: bool = False
     fires_after: str = ""
+    channels: dict[str, Sequence[Sequence[Package] | None]] = field(default_factory=dict)
+    rotten: list[str] = field(default_factory=list)
+    forged: list[str] = field(default_factory=list)
 
 
 class World:
@@ -100,21 +107,6 @@ class World:
             state.log.append(what)
         if state.breaks_on and state.breaks_on == what:
             raise CommandFailed(f"`{what}` broke", hint="Mend it")
-
-    # Repository
-
-    def publish(
-        self, packages: Sequence[Package], *, channel: str, at: datetime
-    ) -> RepositoryState:
-        self.note(f"publish {packages[0].version} to {channel}")
-        return RepositoryState(
-            repository="main", channel=channel, number=1, url="file:/r",
-            suite=f"{channel}-1", component="main", key_path="/k",
-        )  # fmt: skip
-
-    @contextmanager
-    def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
-        yield state
 
     # Images and snapshots
 
@@ -202,7 +194,7 @@ class World:
             store=open_store(f"sqlite:///{self.directory}/store.sqlite"),
             clock=SystemClock(),
             directory=self.directory,
-            repository=self,
+            repository=Repository(self),
             channel="candidate",
             release_channel="release",
             snapshots=self,

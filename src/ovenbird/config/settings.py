@@ -93,6 +93,35 @@ class JudgeSettings(Strict):
     period_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+class ChannelRetention(Strict):
+    """How much of a channel is kept, beside what runs.
+
+    Args:
+        keep_last: So many of the newest versions of each package.
+        keep_days: What was published within so many days.
+    """
+
+    keep_last: Annotated[int, Field(ge=1)]
+    keep_days: Annotated[float, Field(ge=0)]
+
+
+class RetentionSettings(Strict):
+    """What `ovenbird catalog prune` keeps: the newest, and the young; what runs in any case.
+
+    Args:
+        keep_last: So many of the newest versions of each package in each channel.
+        keep_days: What was published within so many days.
+        state_days: Days for which a state can still be read when a newer one has come.
+        channels: Channel → what is kept there, where it is something else; the channel of
+            releases keeps 50 versions and 365 days.
+    """
+
+    keep_last: Annotated[int, Field(ge=1)] = 20
+    keep_days: Annotated[float, Field(ge=0)] = 90.0
+    state_days: Annotated[float, Field(ge=1)] = 7.0
+    channels: Mapping[str, ChannelRetention] = Field(default_factory=dict)
+
+
 class EnvironmentSettings(Strict):
     """One environment: an account, a role in it, a network and a listener.
 
@@ -131,6 +160,7 @@ class Settings(Strict):
     base_images: Mapping[str, BaseImageSettings] = Field(default_factory=dict)
     bake_environment: str
     judge: JudgeSettings = JudgeSettings()
+    retention: RetentionSettings = RetentionSettings()
     environments: Annotated[Mapping[str, EnvironmentSettings], Field(min_length=1)]
 
     @model_validator(mode="after")

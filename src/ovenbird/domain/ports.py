@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
-from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.catalog import Finding, RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
 from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
@@ -83,6 +83,35 @@ class Repository(Protocol):
     ) -> RepositoryState: ...
 
     def reachable(self, state: RepositoryState) -> AbstractContextManager[RepositoryState]: ...
+
+
+@runtime_checkable
+class KeptRepository(Protocol):
+    """A repository that can be read back, checked and thinned out."""
+
+    def states(self, channel: str) -> tuple[RepositoryState, ...]: ...  # oldest first
+
+    def list_packages(  # of the newest state, or of one; each path is a name in the storage
+        self, channel: str, number: int | None = None
+    ) -> tuple[Package, ...]: ...
+
+    def fetched(  # NotFound; a copy of its file on this host, while the block lasts
+        self, package: Package
+    ) -> AbstractContextManager[Path]: ...
+
+    def signer_of(  # fingerprint of the key that signed a package file, empty for none
+        self, path: Path, package: Package
+    ) -> str: ...  # OvenbirdError: there is a signature, and it is not valid
+
+    def withdraw(
+        self, packages: Sequence[Package], *, channel: str, at: datetime
+    ) -> RepositoryState: ...
+
+    def verify(self) -> tuple[Finding, ...]: ...
+
+    def prune(  # channel → its oldest state that stays; other channels stay whole
+        self, oldest: Mapping[str, int]
+    ) -> object: ...
 
 
 class Images(Protocol):

@@ -140,6 +140,21 @@ def plan_retention(
     return RetentionPlan(choices=tuple(choices))
 
 
+def oldest_kept(numbers: Iterable[int], times: Mapping[int, datetime], *, before: datetime) -> int:
+    """Return the number of the oldest state of a channel that stays readable.
+
+    A state is the newest until the next one comes, so the last one from before the time
+    stays, too. Whatever came later stays.
+
+    Args:
+        numbers: All states that the repository has.
+        times: Number → when it came, for those that the records know.
+        before: What was replaced before it is not needed any more.
+    """
+    newest = max(numbers, default=0)
+    return min(newest, max((number for number, at in times.items() if at < before), default=0))
+
+
 def holds_of(
     cluster: Cluster, images: Mapping[ImageId, Image], *, now: datetime
 ) -> tuple[Hold, ...]:

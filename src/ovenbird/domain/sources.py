@@ -27,3 +27,15 @@ class Source:
     def short_commit(self) -> str:
         """The first seven digits, for people."""
         return self.commit[:7]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One commit in a history.
+
+    Args:
+        subject: The first line of its message.
+    """
+
+    commit: str
+    subject: str

@@ -66,5 +66,10 @@ class Ports:
 
     def mirror(self, url: str) -> Path:
         """Return where the mirror of a git remote is kept."""
-        word = "".join(c if c.isalnum() else "-" for c in url).strip("-")
-        return self.directory / "mirrors" / word[-100:]
+        return mirror_of(self.directory, url)
+
+
+def mirror_of(directory: Path, url: str) -> Path:
+    """Return where the mirror of a git remote is kept in a state directory."""
+    word = "".join(c if c.isalnum() else "-" for c in url).strip("-")
+    return directory / "mirrors" / word[-100:]

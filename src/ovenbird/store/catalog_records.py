@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Table, and_, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from ovenbird.domain.catalog import (
@@ -153,6 +153,21 @@ class CatalogRecords(Database):
         if channel:
             query = query.where(t.PUBLICATIONS.c.channel == channel)
         return tuple(map(_publication, self.rows(query)))
+
+    def state_times(self, channel: str) -> dict[int, datetime]:
+        """Return number → when it came, for the states of a channel that changed packages."""
+        columns = t.PUBLICATIONS.c
+        times: dict[int, datetime] = {}
+        for number, at in (
+            (columns.state_number, columns.published_at),
+            (columns.withdrawn_in, columns.withdrawn_at),
+        ):
+            query = select(number.label("number"), func.min(at).label("at"))
+            found = self.rows(query.where(columns.channel == channel, number > 0).group_by(number))
+            for row in found:
+                known = times.get(row["number"], row["at"])
+                times[row["number"]] = min(row["at"], known)
+        return times
 
     def put_withdrawals(
         self,

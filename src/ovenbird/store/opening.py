@@ -45,8 +45,13 @@ def open_store(url: str) -> Store:
     return Store(engine)
 
 
-def migrate(engine: Engine) -> None:
-    """Run the migrations that this database has not seen."""
+def migrate(engine: Engine, *, to: str = "head") -> None:
+    """Run the migrations that this database has not seen.
+
+    Args:
+        engine: Opens connections to it.
+        to: The last one to run.
+    """
     from alembic import command  # noqa: PLC0415 - a tenth of a second, and seldom needed
     from alembic.config import Config  # noqa: PLC0415
 
@@ -55,7 +60,7 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 def _version(engine: Engine) -> str:

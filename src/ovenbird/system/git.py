@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ovenbird.domain.errors import CommandFailed, InvalidRequest, NotFound
-from ovenbird.domain.sources import Source
+from ovenbird.domain.sources import Commit, Source
 from ovenbird.system.commands import run
 
 TIMEOUT_S = 300.0
@@ -165,6 +165,35 @@ def _copy_entry(top: Path, into: Path, name: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     shutil.copy2(origin, target, follow_symlinks=False)
+
+
+def commits_between(
+    old: str, new: str, *, url: str, mirror: Path, directory: str = ""
+) -> tuple[Commit, ...]:
+    """Return the commits that are in the history of one commit and not in that of another.
+
+    Args:
+        old: 40 hex digits.
+        new: 40 hex digits.
+        url: What ``git clone`` takes.
+        mirror: As given to :func:`resolve`; fetched when it does not have the commits.
+        directory: Only commits that touch this directory; empty for all.
+
+    Returns:
+        The newest first.
+
+    Raises:
+        NotFound: The remote cannot be read, or a commit is gone from it.
+    """
+    if not (_has(mirror, old) and _has(mirror, new)):
+        _update_mirror(url, mirror)
+    for commit in (old, new):
+        if not _has(mirror, commit):
+            raise NotFound(f"`{url}` has no commit `{commit}`", commit=commit)
+    paths = ["--", directory] if directory else []
+    said = _git(mirror, "log", "--format=%H %s", f"{old}..{new}", *paths)
+    found = (line.partition(" ") for line in said.splitlines())
+    return tuple(Commit(commit=commit, subject=subject) for commit, _, subject in found)
 
 
 def _refuse_password(url: str) -> None:

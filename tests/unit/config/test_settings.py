@@ -48,6 +48,16 @@ def test_settings_are_read(path: Path) -> None:
     assert settings.environment("prod").endpoint_url is None
 
 
+def test_retention_is_generous_unless_it_is_said_otherwise(path: Path) -> None:
+    given = "retention: {keep_last: 5, channels: {release: {keep_last: 9, keep_days: 10}}}\n"
+    found = load_settings(path).retention
+    path.write_text(SETTINGS + given)
+    own = load_settings(path).retention
+
+    assert (found.keep_last, found.keep_days, found.state_days) == (20, 90, 7)
+    assert (own.keep_last, own.keep_days, own.channels["release"].keep_last) == (5, 90, 9)
+
+
 def test_an_environment_that_is_not_there_is_named(path: Path) -> None:
     with pytest.raises(NotFound, match="No environment `stage`") as caught:
         load_settings(path).environment("stage")
@@ -63,6 +73,7 @@ def test_an_environment_that_is_not_there_is_named(path: Path) -> None:
         ("directory: /srv", "directory: srv", "must be an absolute path"),
         ("bake_environment: dev", "bake_environment: den", "but the environments are `dev`"),
         ("judge:", "jugde:", "settings.yaml:5: `jugde`: unknown key; did you mean `judge`?"),
+        ("judge: {", "retention: {keep_last: 0}\njudge: {", "`retention.keep_last`"),
         ("judge: {period_s: 1}", "login: {}", "`login` is known but not built yet"),
     ],
 )

@@ -28,6 +28,7 @@ from ovenbird.domain.retention import (
     Policy,
     RetentionPlan,
     holds_of,
+    oldest_kept,
     plan_retention,
 )
 from tests.unit.domain.catalog_values import AT, entry, publication
@@ -176,6 +177,25 @@ def test_a_group_whose_image_is_gone_holds_its_version() -> None:
     assert {APP_TAG, VERSION_TAG, COMMIT_TAG, PACKAGES_TAG} == {
         f"ovenbird:{name}" for name in ("app", "version", "commit", "packages")
     }
+
+
+@pytest.mark.parametrize(
+    ("times", "oldest"),
+    [
+        ({}, 0),  # nothing is known: all stays
+        ({1: 0, 2: 10, 3: 20, 4: 30}, 2),  # 2 was the newest until 20
+        ({1: 0, 2: 10}, 2),
+        ({1: 0, 9: 10}, 4),  # the newest that there is stays, whatever the records say
+        ({1: 20}, 0),
+    ],
+)
+def test_states_stay_readable_until_they_were_replaced_long_enough(
+    times: dict[int, int], oldest: int
+) -> None:
+    known = {number: AT + timedelta(days=days) for number, days in times.items()}
+
+    assert oldest_kept([1, 2, 3, 4], known, before=AT + timedelta(days=15)) == oldest
+    assert oldest_kept([], {}, before=AT) == 0
 
 
 # Properties

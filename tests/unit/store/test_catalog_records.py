@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
 
 from ovenbird.domain.catalog import PackageKey
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.store.opening import open_store
+from ovenbird.store.opening import migrate, open_store
 from ovenbird.store.records import Store
 from tests.unit.domain.catalog_values import AT, FACTS, bare, entry, publication, state
 
@@ -145,3 +147,43 @@ def test_packages_that_differ_in_format_alone_are_two(store: Store) -> None:
 
     assert store.get_catalog_entry(rpm.key) == rpm
     assert len(store.list_catalog()) == 2
+
+
+def test_states_are_dated_by_what_came_and_went(store: Store) -> None:
+    one, two = entry(), entry("2.0.0", days=3)
+    for number, each in enumerate((one, two), 1):
+        store.put_catalog_entry(each)
+        store.put_publication(publication(each, number=number))
+    gone = AT + timedelta(days=9)
+    store.put_withdrawals({one.key: "old"}, state=state(5), at=gone, by="ann")
+
+    assert store.state_times("candidate") == {1: AT, 2: AT + timedelta(days=3), 5: gone}
+    assert store.state_times("release") == {}
+
+
+def test_what_the_first_version_recorded_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    migrate(engine, to="0001")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into packages (name, version, architecture, format, app, channel,"
+                " state_number, published_by, published_at) values ('hello', '1.0', 'all', 'deb',"
+                " 'hello', 'candidate', 3, 'ann', '2026-01-01T12:00:00.000000+00:00')"
+            )
+        )
+        connection.execute(
+            text(
+                "insert into repository_states (repository, channel, number, suite, component,"
+                " directory) values ('own', 'candidate', 3, 'candidate-3', 'main', '/srv/r')"
+            )
+        )
+    engine.dispose()
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        [found] = store.list_catalog()
+        [stay] = store.publications_of(found.package)
+        [row] = store.rows(text("select url from repository_states"))
+
+    assert (stay.repository, stay.channel, stay.state_number) == ("own", "candidate", 3)
+    assert (stay.published_at, stay.published_by, row["url"]) == (AT, "ann", "file:/srv/r")

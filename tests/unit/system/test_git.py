@@ -6,7 +6,7 @@ import pytest
 
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.system.commands import run
-from ovenbird.system.git import checkout, checkout_work_tree, is_dirty, resolve
+from ovenbird.system.git import checkout, checkout_work_tree, commits_between, is_dirty, resolve
 
 PERSON = {
     f"GIT_{role}_{key}": text
@@ -201,3 +201,20 @@ def test_a_directory_without_history_cannot_be_copied(tmp_path: Path) -> None:
         checkout_work_tree(tmp_path / "plain", tmp_path / "tree")
     with pytest.raises(NotFound, match="cannot be read"):
         checkout_work_tree(tmp_path / "empty", tmp_path / "tree")
+
+
+def test_the_commits_between_two_are_told_for_one_directory(tmp_path: Path, remote: Path) -> None:
+    mirror = tmp_path / "mirror"
+    old = commit(remote, "app/two")
+    commit(remote, "elsewhere")
+    new = commit(remote, "app/three")
+
+    def subjects(old: str, new: str, directory: str = "") -> list[str]:
+        found = commits_between(old, new, url=str(remote), mirror=mirror, directory=directory)
+        return [one.subject for one in found]
+
+    assert subjects(old, new) == ["app/three", "elsewhere"]
+    assert subjects(old, new, "app") == ["app/three"]
+    assert subjects(new, old) == []
+    with pytest.raises(NotFound, match="has no commit"):
+        subjects("0" * 40, new)

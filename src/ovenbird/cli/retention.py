@@ -1,0 +1,100 @@
+"""`ovenbird catalog prune | verify`: what may go, and whether all that is kept is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from ovenbird.cli import output
+from ovenbird.cli.options import change, confirm, opened, query
+from ovenbird.domain.retention import Choice
+from ovenbird.operations import catalog_verification, retention
+from ovenbird.operations.retention import Pruning
+
+
+@click.command()
+@click.option("--keep-last", type=click.IntRange(min=1), help="Keep so many newest versions.")
+@click.option(
+    "--keep-days", type=click.FloatRange(min=0), help="Keep what is not older than so many days."
+)
+@change
+def prune(
+    *, keep_last: int | None, keep_days: float | None, as_json: bool, dry_run: bool, yes: bool
+) -> None:
+    """Withdraw packages that nothing needs from their channels, and free their space.
+
+    What a server group runs, in traffic or at rest, always stays; then the newest versions
+    of each package and the young ones, as `retention` in the settings says. The channel of
+    releases keeps more. What was withdrawn stays in the catalog, marked as such.
+
+    Example: `ovenbird catalog prune --keep-last 10 --dry-run`
+    """
+    with opened() as installation:
+        policy = retention.policy_of(
+            installation.settings, keep_last=keep_last, keep_days=keep_days
+        )
+        pruning = retention.plan_pruning(installation, policy)
+        if not as_json:
+            for line in _lines(pruning, whole=dry_run):
+                click.echo(line)
+        if not (dry_run or pruning.nothing):
+            goes = len(pruning.plan.goes)
+            confirm(f"Withdraw {goes} packages, remove {len(pruning.states)} states?", yes=yes)
+            pruning = retention.prune(installation, pruning, policy, progress=output.words)
+        if as_json:
+            output.answer(_data(pruning))
+
+
+@click.command()
+@click.argument("name", default="")
+@click.argument("version", default="")
+@query
+def verify(*, name: str, version: str, as_json: bool) -> None:
+    """Read the store of packages again and compare it with the records.
+
+    Digests and signatures of the files, and what each channel has. Exits with 1 when
+    something is wrong, and names it.
+
+    Example: `ovenbird catalog verify hello 1.1.0`
+    """
+    with opened() as installation:
+        found = catalog_verification.verify(installation, name, version, progress=output.words)
+    if as_json:
+        output.answer(found)
+    else:
+        for one in found:
+            click.echo(f"{one.place}: {one.text} ({one.code}, {one.tool})")
+    if found:
+        raise click.exceptions.Exit(1)
+    output.words("All is as it was recorded")
+
+
+def _lines(pruning: Pruning, *, whole: bool) -> Iterator[str]:
+    """Say what goes and what stays; when it is not *whole*, what stays only by number."""
+    plan = pruning.plan
+    size = sum(
+        pruning.entries[key].package.size_bytes
+        for key in {choice.publication.key for choice in plan.goes}
+        if key in pruning.entries
+    )
+    yield f"Goes ({len(plan.goes)} packages, {size} bytes)" if plan.goes else "No package goes"
+    yield from map(_line, plan.goes)
+    if pruning.states:
+        yield f"States that go ({len(pruning.states)}): {', '.join(pruning.states)}"
+    yield f"Stays ({len(plan.stays)})"
+    yield from map(_line, plan.stays if whole else ())
+
+
+def _line(choice: Choice) -> str:
+    one = choice.publication
+    return f"  {one.channel:<10}  {one.key}: {choice.reason}"
+
+
+def _data(pruning: Pruning) -> dict[str, Any]:
+    return {
+        "goes": output.to_data(pruning.plan.goes),
+        "stays": output.to_data(pruning.plan.stays),
+        "states": output.to_data(pruning.states),
+    }
