@@ -78,18 +78,22 @@ class Gnupg:
                     run(["gpgconf", "--homedir", self.home, "--kill", "all"], timeout_s=TIMEOUT_S)
 
     def run(self, *words: str | Path) -> str:
-        """Run gpg on this home; its own configuration file does not count.
+        """Run gpg on this home.
 
         Raises:
             CommandFailed: gpg refused.
         """
+        return run([*self.head(), *words], timeout_s=TIMEOUT_S)
+
+    def head(self) -> list[str | Path]:
+        """Return how gpg is called on this home; its own configuration file does not count."""
         head: list[str | Path] = ["gpg", "--homedir", self.home, "--no-options", "--batch",
                 "--no-tty", "--yes", "--trust-model", "always",
                 "--no-auto-check-trustdb", "--pinentry-mode", "loopback"]  # fmt: skip
         secret = self.home / PASSPHRASE
         if secret.exists():
             head += ["--passphrase-file", secret]
-        return run([*head, *words], timeout_s=TIMEOUT_S)
+        return head
 
     def make(self) -> None:
         """Make the home directory unless it is there."""
@@ -143,11 +147,7 @@ class Gnupg:
             keys: Fingerprints.
             at_epoch_s: When the signature says it was made; None for now.
         """
-        words = ["--digest-algo", "SHA512", how]
-        for key in keys:
-            words[:0] = ["--local-user", key]
-        if at_epoch_s is not None:
-            words[:0] = ["--faked-system-time", f"{at_epoch_s}!"]
+        words = [*signing_words(keys, at_epoch_s), how]
         if isinstance(data, Path):
             return self._made(*words, str(data), armor=True)
         with tempfile.NamedTemporaryFile(prefix="ovenbird-") as file:
@@ -188,6 +188,29 @@ class Gnupg:
             )
         with closing(socket.socket(socket.AF_UNIX)) as probe:
             return probe.connect_ex(str(place)) == 0
+
+
+def signing_words(keys: Sequence[str], at_epoch_s: int | None) -> list[str]:
+    """Return what gpg is told of who signs, and when; None for now."""
+    words = ["--digest-algo", "SHA512"]
+    for key in keys:
+        words += ["--local-user", key]
+    if at_epoch_s is not None:
+        words += ["--faked-system-time", f"{at_epoch_s}!"]
+    return words
+
+
+def primary_keys(listing: str) -> dict[str, str]:
+    """Return the fingerprint of each key and subkey in a listing, and of the key it belongs to."""
+    found: dict[str, str] = {}
+    primary, is_first = "", False
+    for line in listing.splitlines():
+        fields = line.split(":")
+        is_first = is_first or fields[0] in {"pub", "sec"}
+        if fields[0] == "fpr":
+            primary = fields[9] if is_first else primary
+            found[fields[9]], is_first = primary, False
+    return found
 
 
 def keys_of(listing: str) -> tuple[Key, ...]:

@@ -19,16 +19,16 @@ apt-secure(8); rpm issues 1565 and 1877 (Ed25519).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ovenbird.domain.errors import CommandFailed, Conflict, InvalidRequest, NotFound
+from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound
 from ovenbird.domain.keys import Key
 from ovenbird.domain.ports import Clock
-from ovenbird.packaging.gnupg import NOT_HERE, PASSPHRASE, Gnupg
+from ovenbird.packaging.gnupg import NOT_HERE, PASSPHRASE, Gnupg, signing_words
+from ovenbird.packaging.key_files import file_bytes, tried_key
 from ovenbird.packaging.key_ledger import AT_ONCE, Ledger, read_ledger, replace_file, write_ledger
 from ovenbird.system.clock import SystemClock
 
@@ -162,6 +162,34 @@ class SigningKey:
             keys = self.fingerprints()
             return self._gnupg.sign("--detach-sign", data, keys=keys, at_epoch_s=at)
 
+    def gpg_line(self, at_epoch_s: int) -> list[str]:
+        """Return how gpg is called, by who runs it itself, to sign as a package is signed.
+
+        Only good inside of a :meth:`session`.
+
+        Args:
+            at_epoch_s: When the signature says it was made; see :meth:`signing_time`.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        words = signing_words([self.fingerprint()], self.signing_time(at_epoch_s))
+        return [*map(str, self._gnupg.head()), *words]
+
+    def sign_package(self, data: Path, *, at_epoch_s: int) -> bytes:
+        """Return the signature of the key that signs packages, alone and armoured.
+
+        Args:
+            data: The file that has what is signed.
+            at_epoch_s: When the signature says it was made; see :meth:`signing_time`.
+
+        Raises:
+            InvalidRequest, NotFound: See the class.
+        """
+        with self.session():
+            at, keys = self.signing_time(at_epoch_s), [self.fingerprint()]
+            return self._gnupg.sign("--detach-sign", data, keys=keys, at_epoch_s=at)
+
     def signing_time(self, epoch_s: int) -> int:
         """Return the time nearest to this one at which a signature counts.
 
@@ -228,8 +256,8 @@ class SigningKey:
             InvalidRequest: It has no secret key, or several, or one that cannot sign.
             Conflict: Two keys sign already.
         """
-        secret = _bytes(passphrase_file) if passphrase_file else b""
-        fingerprint = _tried(path, _bytes(path), secret)
+        secret = file_bytes(passphrase_file) if passphrase_file else b""
+        fingerprint = tried_key(path, passphrase=secret)
         with self.session():
             ledger = self._ledger()
             others = tuple(one for one in ledger.signs if one != fingerprint)
@@ -337,44 +365,3 @@ class SigningKey:
 
 def _added(before: Collection[str], new: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, *new)))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"There is no file `{path}`") from error
-
-
-def _tried(path: Path, data: bytes, passphrase: bytes) -> str:
-    """Sign with a key in a home that is thrown away; return its fingerprint."""
-    with tempfile.TemporaryDirectory(prefix="ovenbird-") as folder:
-        gnupg = Gnupg(Path(folder) / "home")
-        gnupg.make()
-        # The pass phrase lies beside it: to stretch it well would take seconds for nothing.
-        (gnupg.home / "gpg-agent.conf").write_text("s2k-count 65536\n")
-        with gnupg.held():
-            copy = gnupg.home / "imported"
-            copy.touch(mode=0o600)
-            copy.write_bytes(data)
-            try:
-                gnupg.run("--import", copy)
-            except CommandFailed as error:
-                raise InvalidRequest(f"`{path}` has no OpenPGP key") from error
-            found = gnupg.secret_keys()
-            if len(found) != 1:
-                raise InvalidRequest(
-                    f"`{path}` has {len(found)} secret keys",
-                    hint="`gpg --export-secret-keys FINGERPRINT` writes one",
-                )
-            if found[0].problem:
-                raise InvalidRequest(f"The key in `{path}` cannot sign: {found[0].problem}")
-            gnupg.keep_passphrase(passphrase)
-            try:
-                gnupg.sign("--detach-sign", b"", keys=[found[0].fingerprint])
-            except CommandFailed as error:
-                raise InvalidRequest(
-                    f"The key in `{path}` cannot sign: its pass phrase is another one",
-                    hint="Name the file that has it by `--passphrase-file`",
-                ) from error
-            return found[0].fingerprint
