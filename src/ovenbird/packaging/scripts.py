@@ -1,81 +1,117 @@
-"""Maintainer scripts: make accounts, enable and start services, and undo it.
+"""The maintainer scripts of a package: ours and the app's own, for each moment of each format.
 
-They go through `deb-systemd-helper` and `deb-systemd-invoke`, as debhelper's do, so that
-the machine's policy (`policy-rc.d`) is obeyed: in a bake units are enabled, and nothing starts.
+apk and archlinux run scripts of their own at upgrades; there what is said for installations
+counts, as deb and rpm have it.
 
-Source: Debian policy 6.5 (order and arguments), deb-systemd-helper(1p), deb-systemd-invoke(1p).
+Source: Debian policy 6.5; rpm, "Scriptlets"; apk-package(5); PKGBUILD(5), "Install".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from ovenbird.domain.packages import PackageSpec
+from ovenbird.domain.packages import PackageFormat, PackageSpec, ScriptMoment
+from ovenbird.packaging import deb_scripts, own_scripts, rpm_scripts
+from ovenbird.packaging.contents import Entry
+from ovenbird.packaging.duties import Duties, duties
 
-_HEAD = "#!/bin/sh\nset -e\n"
-_USERADD = "useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin"
-
-
-def users(spec: PackageSpec) -> tuple[str, ...]:
-    """Return the accounts that the package makes, sorted."""
-    return tuple(sorted({service.user for service in spec.services} - {"root"}))
-
-
-def postinst(spec: PackageSpec, units: Sequence[str]) -> str:
-    """Return the script that runs after unpacking: accounts first, then services."""
-    if not units:  # and so no accounts; a shell takes no empty branch
-        return _HEAD
-    lines = [_HEAD, 'if [ "$1" = configure ]; then']
-    for user in users(spec):
-        lines += [
-            f"  if ! getent passwd {user} >/dev/null; then",
-            f"    {_USERADD} {user}",
-            "  fi",
-        ]
-    for name in units:
-        lines += [
-            f"  deb-systemd-helper unmask {name} >/dev/null || true",
-            f"  if deb-systemd-helper --quiet was-enabled {name}; then",
-            f"    deb-systemd-helper enable {name} >/dev/null || true",
-            "  else",
-            f"    deb-systemd-helper update-state {name} >/dev/null || true",
-            "  fi",
-        ]
-    lines += [
-        "  if [ -d /run/systemd/system ]; then",
-        "    systemctl --system daemon-reload >/dev/null || true",
-        '    if [ -n "$2" ]; then action=restart; else action=start; fi',
-        f'    deb-systemd-invoke "$action" {" ".join(units)} >/dev/null || true',
-        "  fi",
-    ]
-    return "\n".join([*lines, "fi", ""])
+HEAD = "#!/bin/sh\nset -e\n"
+PREUPGRADE, POSTUPGRADE = "preupgrade", "postupgrade"
+_UPGRADES = {PREUPGRADE: ScriptMoment.PREINSTALL, POSTUPGRADE: ScriptMoment.POSTINSTALL}
+_TELL_UPGRADES = frozenset({PackageFormat.APK, PackageFormat.ARCHLINUX})
 
 
-def prerm(units: Sequence[str]) -> str:
-    """Return the script that runs before removal: services stop."""
-    lines = [_HEAD]
-    if units:
-        lines += [
-            'if [ "$1" = remove ] && [ -d /run/systemd/system ]; then',
-            f"  deb-systemd-invoke stop {' '.join(units)} >/dev/null || true",
-            "fi",
-        ]
-    return "\n".join([*lines, ""])
+def scripts(
+    spec: PackageSpec, format_: PackageFormat, checkout: Path, entries: tuple[Entry, ...]
+) -> dict[str, str]:
+    """Return the texts of scripts by nfpm's names for their moments; those that do something.
+
+    Args:
+        spec: What the manifest says.
+        format_: The format that they are for.
+        checkout: The built tree that the app's own scripts are read from.
+        entries: What the package installs.
+
+    Raises:
+        InvalidRequest: One of the app's scripts is not in the checkout, or is no text.
+    """
+    found = duties(spec, format_)
+    ours = _deb(found) if format_ is PackageFormat.DEB else _others(found, format_, entries)
+    texts = {}
+    for moment, lines in ours.items():
+        path, place = _own(spec, format_, moment)
+        own = own_scripts.read(checkout, path, place=place) if path else ""
+        if text := joined(moment, lines, own):
+            texts[moment] = text
+    return texts
 
 
-def postrm(units: Sequence[str]) -> str:
-    """Return the script that runs after removal: units masked, on purge forgotten."""
-    lines = [_HEAD]
-    for name in units:
-        lines += [
-            "if [ -x /usr/bin/deb-systemd-helper ]; then",
-            f'  [ "$1" != remove ] || deb-systemd-helper mask {name} >/dev/null || true',
-            '  if [ "$1" = purge ]; then',
-            f"    deb-systemd-helper purge {name} >/dev/null || true",
-            f"    deb-systemd-helper unmask {name} >/dev/null || true",
-            "  fi",
-            "fi",
-        ]
-    if units:
-        lines += ["[ ! -d /run/systemd/system ] || systemctl --system daemon-reload || true"]
-    return "\n".join([*lines, ""])
+def joined(moment: str, ours: list[str], own: str) -> str:
+    """Return one script: before files come ours is first, and so when the package goes.
+
+    The app's own runs with accounts made, before services start, after they have stopped,
+    and before anything is forgotten.
+    """
+    theirs = own_scripts.embedded(own)
+    first_is_theirs = moment in {"postinstall", "postremove", POSTUPGRADE}
+    parts = [theirs, ours] if first_is_theirs else [ours, theirs]
+    lines = [line for part in parts for line in part]
+    return "\n".join([HEAD.rstrip("\n"), *lines, ":", ""]) if lines else ""
+
+
+def _deb(found: Duties) -> Mapping[str, list[str]]:
+    makers: dict[str, Callable[[Duties], list[str]]] = {
+        "preinstall": deb_scripts.preinst,
+        "postinstall": deb_scripts.postinst,
+        "preremove": deb_scripts.prerm,
+        "postremove": deb_scripts.postrm,
+    }
+    return {moment: maker(found) for moment, maker in makers.items()}
+
+
+def _others(
+    found: Duties, format_: PackageFormat, entries: tuple[Entry, ...]
+) -> Mapping[str, list[str]]:
+    before = rpm_scripts.before_install(found, format_)
+    after = [*_owners(entries, format_), *rpm_scripts.after_install(found, format_)]
+    ours = {
+        "preinstall": before,
+        "postinstall": after,
+        "preremove": rpm_scripts.before_removal(found, format_),
+        "postremove": rpm_scripts.after_removal(found, format_),
+    }
+    if format_ in _TELL_UPGRADES:
+        ours |= {PREUPGRADE: before, POSTUPGRADE: [*after, *rpm_scripts.restarts(found)]}
+    return ours
+
+
+def _owners(entries: tuple[Entry, ...], format_: PackageFormat) -> list[str]:
+    """Return lines that give files their owners on archlinux.
+
+    nfpm leaves owners of files out of that format, and has those of directories (measured on
+    2026-11-25 with nfpm 2.48). A change of owner takes the set-user-id bit away.
+    """
+    if format_ is not PackageFormat.ARCHLINUX:
+        return []
+    lines = []
+    for entry in entries:
+        if (entry.owner, entry.group) != ("root", "root") and not entry.is_directory:
+            path = shlex.quote(entry.path)
+            lines.append(f"chown -h {entry.owner}:{entry.group} {path}")
+            lines += [f"chmod {entry.mode:o} {path}"] if entry.mode & 0o7000 else []
+    return lines
+
+
+def _own(spec: PackageSpec, format_: PackageFormat, moment: str) -> tuple[str, str]:
+    """Return the path of the app's own script and the manifest's key that says it."""
+    if moment in _UPGRADES:
+        special = spec.specifics.get(format_, {}).get("scripts", {}).get(moment, "")
+        if special:
+            return str(special), f"package.{format_.value}.scripts.{moment}"
+    known = ScriptMoment(_UPGRADES.get(moment, moment))
+    override = spec.overrides.get(format_)
+    if override is not None and known in override.scripts:
+        return override.scripts[known], f"package.overrides.{format_.value}.scripts.{known.value}"
+    return spec.script_of(format_, known), f"package.scripts.{known.value}"

@@ -91,16 +91,10 @@ def build(
     made = []
     for package, format_ in ((p, f) for p in spec.packages for f in p.formats):
         progress(f"Packaging `{package.name}` {version} as {format_.value}")
-        target = outbox / file_name(package, version, format_)
+        target = outbox / nfpm.file_name(package, version, format_)
         signed_by = _write(package, source, version, checkout, target, sign=means.sign)
         made.append(_described(spec, source, package, version, target, signed_by))
     return tuple(made)
-
-
-def file_name(package: PackageSpec, version: str, format_: PackageFormat) -> str:
-    """Return a package file's name; an epoch's colon is written as apt writes it."""
-    plain = version.replace(":", "%3a")
-    return f"{package.name}_{plain}_{package.architecture}.{format_.value}"
 
 
 def _build(
@@ -280,8 +274,7 @@ def _write(
             epoch_s=epoch_s,
             target=made,
         )
-        format_ = PackageFormat(target.suffix.removeprefix("."))
-        signed_by = sign(made, format_, epoch_s) if sign else ""
+        signed_by = sign(made, nfpm.format_of(target), epoch_s) if sign else ""
         made.replace(target)
     return signed_by
 
@@ -300,7 +293,7 @@ def _described(
         name=package.name,
         version=version,
         architecture=package.architecture,
-        format=PackageFormat(target.suffix.removeprefix(".")),
+        format=nfpm.format_of(target),
         path=str(target),
         digest_sha256=digest,
         size_bytes=target.stat().st_size,

@@ -1,0 +1,95 @@
+"""A service's command and environment as a shell says them, for init systems before systemd.
+
+Source: systemd.service(5), "Command lines" (quoting, `$`, `%`); POSIX, "Shell Command Language".
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.packages import PackageSpec, Service
+from ovenbird.packaging.systemd import ENVIRONMENT_FILE, directory
+
+_PLACES = {
+    "StateDirectory": "/var/lib",
+    "CacheDirectory": "/var/cache",
+    "LogsDirectory": "/var/log",
+    "RuntimeDirectory": "/var/run",  # /run is younger than some machines
+}
+
+_VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+
+
+def command(service: Service) -> str:
+    """Return the command as one line for a shell.
+
+    Raises:
+        InvalidRequest: It uses what only systemd has, or cannot be split into words.
+    """
+    try:
+        words = shlex.split(service.command)
+    except ValueError as error:
+        raise InvalidRequest(f"services.{service.name}: `command`: {error}") from error
+    if not words or not words[0].startswith("/"):
+        raise InvalidRequest(
+            f"services.{service.name}: `{service.command}` does not begin with an absolute path",
+            hint="Prefixes as `-` and `+` are systemd's alone",
+        )
+    return " ".join(_word(word, service) for word in words)
+
+
+def environment(service: Service) -> list[str]:
+    """Return lines that set and export a service's variables, the machine's own first."""
+    return [
+        "set -a",
+        f"[ ! -r {ENVIRONMENT_FILE} ] || . {ENVIRONMENT_FILE}",
+        *(f"{name}={shlex.quote(value)}" for name, value in service.environment.items()),
+        "set +a",
+    ]
+
+
+def directories(spec: PackageSpec, service: Service) -> tuple[str, ...]:
+    """Return the directories that a service can write to, absolute."""
+    return tuple(
+        f"{place}/{name}"
+        for directive, place in _PLACES.items()
+        for name in directory(spec, service, directive)
+    )
+
+
+def kept_directories(spec: PackageSpec) -> tuple[str, ...]:
+    """Return the directories of all services that outlive a boot, sorted; a purge removes them."""
+    found: set[str] = set()
+    for service in spec.services:
+        found |= {path for path in directories(spec, service) if not path.startswith("/var/run/")}
+    return tuple(sorted(found))
+
+
+def first_line(text: str) -> str:
+    """Return what fits into a comment or a description of one line."""
+    return text.strip().partition("\n")[0]
+
+
+def indented(lines: Sequence[str]) -> list[str]:
+    """Return lines two columns further in."""
+    return [f"  {line}" for line in lines]
+
+
+def _word(word: str, service: Service) -> str:
+    plain = word.replace("%%", "")
+    if "%" in plain:
+        raise InvalidRequest(
+            f"services.{service.name}: `{word}` has a specifier, which only systemd knows",
+            hint="Write `%%` for a percent sign",
+        )
+    word = word.replace("%%", "%")
+    if "$" not in word:
+        return shlex.quote(word)
+    if _VARIABLE.fullmatch(word):
+        return word  # split into words, by systemd as by a shell
+    # A variable is replaced: inside of double quotes all else stays as it is.
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
+    return '"' + escaped.replace("$$", "\\$") + '"'
