@@ -175,3 +175,16 @@ class CatalogEntry:
     def key(self) -> PackageKey:
         """What tells its package from all others."""
         return PackageKey.of(self.package)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """What leaves a repository's storage.
+
+    Args:
+        states: Channel → numbers of states, in order.
+        names: Stored objects that no other state needs.
+    """
+
+    states: Mapping[str, tuple[int, ...]]
+    names: tuple[str, ...]

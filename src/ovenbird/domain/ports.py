@@ -68,6 +68,10 @@ class Storage(Protocol):
 class Signer(Protocol):
     """The key that signs packages and repositories."""
 
+    def ensure(self) -> Path: ...  # makes it unless it is there; path of the public keys (binary)
+
+    def session(self) -> AbstractContextManager[object]: ...  # signing inside is faster
+
     def fingerprint(self) -> str: ...
 
     def clear_sign(self, data: bytes) -> bytes: ...

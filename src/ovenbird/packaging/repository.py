@@ -1,0 +1,388 @@
+"""A signed repository for apt and yum in one storage, whose states are numbered and never change.
+
+    packages ─▶ pool ─▶ rows in shards ─▶ index files, spliced ─▶ states/candidate/0000008.json
+                                                                       │ created once: claimed
+                              dists/candidate-8, yum/candidate-8 ◀─────┘
+                              dists/candidate/InRelease, yum/candidate/x86_64/mirrorlist: moved
+
+The creation of a numbered record is the one moment at which a state comes to be. Before it,
+everything that is written has a name that follows from its content, so publishers at the same
+time do not meet; the one that finds its number taken starts again on the other's state. After it,
+everything follows from the record, and the next publisher does what a killed one left undone.
+Nothing is locked, and nothing that was published is read but a record, one shard of 256 for each
+package, and the index files that change.
+
+Source: docs/decisions/0011-repository-states.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from ovenbird.domain.catalog import Finding, Pruning, RepositoryState
+from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.packages import Package
+from ovenbird.domain.ports import Signer, Storage
+from ovenbird.packaging import pool, repository_states, shards
+from ovenbird.packaging.new_states import Change, NewState, new_state
+from ovenbird.packaging.repository_checks import signature_findings, state_findings
+from ovenbird.packaging.repository_objects import PARALLEL, Objects, each
+from ovenbird.packaging.repository_pruning import Pruner
+from ovenbird.packaging.repository_states import StateRecord
+from ovenbird.packaging.served_states import ServedStates
+from ovenbird.packaging.shards import SHARDS, Row, RowKey, Rows
+
+COMPONENT = "main"
+ATTEMPTS = 200  # at claiming a number, before it is said that others always win
+
+
+class PackageRepository:
+    """One repository with any number of channels.
+
+    Args:
+        storage: Where it lives.
+        name: The repository's name.
+        signer: Signs each state.
+        base_url: Of the repository as yum's clients reach it, for mirrorlists; empty for the
+            storage's own.
+        serve: Opens the storage under a URL that package managers on this host can read; not
+            needed for a directory.
+        parallel: How many requests to the storage may be under way at once.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        name: str,
+        signer: Signer,
+        base_url: str = "",
+        serve: Callable[[], AbstractContextManager[str]] | None = None,
+        parallel: int = PARALLEL,
+    ) -> None:
+        self._storage, self._name, self._signer = storage, name, signer
+        self._serve, self._parallel = serve, parallel
+        self._objects = Objects(storage, parallel=parallel)
+        self._served = ServedStates(
+            storage,
+            name=name,
+            signer=signer,
+            base_url=base_url or storage.url,
+            parallel=parallel,
+        )
+
+    def publish(
+        self,
+        packages: Sequence[Package],
+        *,
+        channel: str,
+        at: datetime,
+        component: str = COMPONENT,
+    ) -> RepositoryState:
+        """Add packages to a channel and return the state that has them all.
+
+        Publishing what is there already returns the newest state and changes nothing. Killed at
+        any point, readers see the old state or the new one; what is left half done is done by
+        the next publish, or by :meth:`repair`.
+
+        Args:
+            packages: Built packages.
+            channel: Which set of packages they join.
+            at: The time that the signed files carry.
+            component: The part of apt's side that they are in.
+
+        Raises:
+            Conflict: Another package of the same name, version and architecture is there; or
+                other publishers won every race.
+            NotFound: A package's file is gone.
+            InvalidRequest: A package's file is damaged; channel or component have a bad name.
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        repository_states.checked_component(component)
+        wanted = {shards.key_of(package): package for package in packages}
+        rows: dict[RowKey, Row] = {}  # kept from one attempt to the next
+
+        def add(old: Mapping[int, Rows]) -> dict[int, Rows]:
+            missing = _missing(wanted, old)
+            new = [package for key, package in missing.items() if key not in rows]
+            for row in each(lambda p: self._pooled(p, component), new, parallel=self._parallel):
+                rows[row.key] = row
+            return _with(old, [rows[key] for key in missing])
+
+        def keep() -> None:
+            for key, row in rows.items():
+                pool.put(self._storage, row, Path(wanted[key].path))
+
+        touched = {shards.shard_of(key) for key in wanted}
+        return self._change(channel, at, Change(touched=touched, apply=add, claimed=keep))
+
+    def withdraw(
+        self, packages: Sequence[Package], *, channel: str, at: datetime
+    ) -> RepositoryState:
+        """Take packages out of a channel and return a state without them.
+
+        Their files stay in the pool for the states that have them. Withdrawing what is not
+        there changes nothing.
+
+        Raises:
+            Conflict: Other publishers won every race.
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        gone = {shards.key_of(package) for package in packages}
+
+        def remove(old: Mapping[int, Rows]) -> dict[int, Rows]:
+            return {
+                number: {key: row for key, row in rows.items() if key not in gone}
+                for number, rows in old.items()
+            }
+
+        touched = {shards.shard_of(key) for key in gone}
+        return self._change(channel, at, Change(touched=touched, apply=remove))
+
+    def state(self, channel: str, number: int | None = None) -> RepositoryState:
+        """Return a state of a channel: the newest that is served, or one by its number.
+
+        Raises:
+            NotFound: There is no such state.
+        """
+        repository_states.checked_channel(channel)
+        wanted = self._objects.served(channel) if number is None else number
+        if wanted < 1:
+            raise NotFound(
+                f"Channel `{channel}` has no state {number or ''}".rstrip(),
+                hint="Publish a package first",
+            )
+        return self._state(self._objects.record(channel, wanted), self._signer.ensure())
+
+    def states(self, channel: str) -> tuple[RepositoryState, ...]:
+        """Return all states of a channel that are kept, oldest first."""
+        repository_states.checked_channel(channel)
+        last = self._objects.served(channel)
+        numbers = [n for n in self._objects.numbers(channel) if n <= last]
+        records = each(lambda n: self._objects.record(channel, n), numbers, parallel=self._parallel)
+        key = self._signer.ensure()
+        return tuple(self._state(record, key) for record in records)
+
+    def list_packages(self, channel: str, number: int | None = None) -> tuple[Package, ...]:
+        """Return the packages of a state, by name and version's text.
+
+        Each one's path is its name in the storage.
+
+        Raises:
+            NotFound: There is no such state.
+        """
+        wanted = self.state(channel, number).number
+        record = self._objects.record(channel, wanted)
+        found = self._objects.rows(record, record.shards)
+        rows = sorted((row.key, row) for rows in found.values() for row in rows.values())
+        return tuple(row.package() for _, row in rows)
+
+    @contextmanager
+    def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
+        """Give the state under an address that package managers on this host can read."""
+        if self._serve is None or state.url.startswith(("file:", "http:", "https:")):
+            yield state
+            return
+        with self._serve() as url:
+            yield replace(state, url=url)
+
+    def repair(self, channel: str) -> RepositoryState:
+        """Do what killed publishers left undone, and return the newest state.
+
+        Raises:
+            NotFound: The channel has no state.
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        repository_states.checked_channel(channel)
+        served = self._objects.served(channel)
+        newest = self._objects.newest(channel, served=served)
+        if newest == 0:
+            raise NotFound(f"Channel `{channel}` has no state", hint="Publish a package first")
+        record = self._objects.base(channel, newest)
+        with self._signer.session():
+            self._roll_forward(record, since=max(served - 1, 0))
+            return self._state(record, self._signer.ensure())
+
+    def plan_pruning(self, keep: Mapping[str, Collection[int]]) -> Pruning:
+        """Return which states and objects :meth:`prune` would remove; nothing is changed.
+
+        Args:
+            keep: Channel → numbers of the states that stay; the newest stays in any case, and
+                so do all of a channel that is not named.
+
+        Raises:
+            OvenbirdError: A record or a shard is damaged: then it is not known what is needed.
+        """
+        return Pruner(self._storage, self._objects).plan(keep)
+
+    def prune(self, plan: Pruning) -> Pruning:
+        """Remove what was planned and is still not needed; return what was removed.
+
+        Raises:
+            OvenbirdError: A record or a shard is damaged.
+        """
+        return Pruner(self._storage, self._objects).carry_out(plan)
+
+    def verify(self, channel: str | None = None, number: int | None = None) -> tuple[Finding, ...]:
+        """Read package files, shards and indexes again and compare them with the records.
+
+        Args:
+            channel: None for all.
+            number: Of the state; None for the newest of each channel.
+
+        Raises:
+            NotFound: There is no such state.
+            OvenbirdError: A record is damaged.
+        """
+        return tuple(
+            found
+            for record in self._asked(channel, number)
+            for found in state_findings(self._storage, self._objects, record)
+        )
+
+    def verify_signatures(
+        self, channel: str | None = None, number: int | None = None
+    ) -> tuple[Finding, ...]:
+        """Compare the signatures of states with the public keys that clients accept.
+
+        Args:
+            channel: None for all.
+            number: Of the state; None for the newest of each channel.
+
+        Raises:
+            NotFound: There is no such state.
+            OvenbirdError: A record is damaged, or something is wrong with the key.
+        """
+        key = self._signer.ensure()
+        return tuple(
+            found
+            for record in self._asked(channel, number)
+            for found in signature_findings(self._storage, record, key=key)
+        )
+
+    def _asked(self, channel: str | None, number: int | None) -> list[StateRecord]:
+        channels = self._objects.channels() if channel is None else (channel,)
+        numbers = {name: number or self._objects.served(name) for name in channels}
+        return [self._objects.record(name, found) for name, found in numbers.items() if found]
+
+    def rebuild(self, channel: str, *, at: datetime) -> RepositoryState:
+        """Make a state with the newest one's packages, its index files all written anew.
+
+        For a storage whose index files were damaged; shards and records must be whole.
+
+        Raises:
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        return self._change(channel, at, Change(touched=set(range(SHARDS)), apply=dict, anew=True))
+
+    def _change(self, channel: str, at: datetime, change: Change) -> RepositoryState:
+        """Claim the next number for a change of some shards; see the module's docstring."""
+        repository_states.checked_channel(channel)
+        based = self._newest(channel, change)
+        new = change.apply(based.rows)  # large files go to the pool before the key is held
+        with self._signer.session():
+            key = self._signer.ensure()  # says what is wrong with it before a state is claimed
+            for _ in range(ATTEMPTS):
+                record = self._attempt(based, new, change, at=at)
+                if record is not None:
+                    self._roll_forward(record, since=based.served)
+                    return self._state(record, key)
+                based = self._newest(channel, change)
+                new = change.apply(based.rows)
+        raise Conflict(
+            f"Other publishers of channel `{channel}` were first {ATTEMPTS} times",
+            hint="Publish again when there are fewer of them",
+        )
+
+    def _newest(self, channel: str, change: Change) -> _Based:
+        served = self._objects.served(channel)
+        newest = self._objects.newest(channel, served=served)
+        record = self._objects.base(channel, newest)
+        return _Based(served=served, record=record, rows=self._objects.rows(record, change.touched))
+
+    def _attempt(
+        self, based: _Based, new: Mapping[int, Rows], change: Change, *, at: datetime
+    ) -> StateRecord | None:
+        """Return the state that has the new rows; None when another took its number."""
+        if new == based.rows and based.record.number and not change.anew:
+            return based.record
+        old = {} if change.anew else based.rows
+        made = new_state(self._objects, based.record, old=old, new=new, at=at)
+        if not self._claim(made):
+            return None
+        # A pruning may have taken away, before the record was there, what no state had then.
+        change.claimed()
+        self._objects.put(made.objects)
+        return made.record
+
+    def _claim(self, made: NewState) -> bool:
+        """Store a state's objects, then its record; false when the number is taken."""
+        record = made.record
+        self._objects.put(made.objects)
+        name = repository_states.record_name(record.channel, record.number)
+        return self._storage.create(name, repository_states.render(record))
+
+    def _roll_forward(self, record: StateRecord, *, since: int) -> None:
+        """Serve a state, and those before it that nobody served; older ones first."""
+        channel = record.channel
+        between = range(since + 1, record.number) if since else self._objects.numbers(channel)
+        for number in between:
+            if number < record.number:
+                self._served.write(self._objects.base(channel, number))
+        self._served.write(record)
+        self._served.point(record)
+
+    def _pooled(self, package: Package, component: str) -> Row:
+        return pool.add(self._storage, package, component=component)
+
+    def _state(self, record: StateRecord, key: Path) -> RepositoryState:
+        return RepositoryState(
+            repository=self._name,
+            channel=record.channel,
+            number=record.number,
+            url=self._storage.url,
+            suite=record.suite,
+            component=repository_states.components_text(record),
+            key_path=str(key),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Based:
+    """The state that a new one grows from.
+
+    Args:
+        served: Number of the newest state that readers are pointed to.
+        rows: Number of the shard → rows, for the shards in question.
+    """
+
+    served: int
+    record: StateRecord
+    rows: Mapping[int, Rows]
+
+
+def _missing(wanted: Mapping[RowKey, Package], old: Mapping[int, Rows]) -> dict[RowKey, Package]:
+    """Return the packages that rows lack.
+
+    Raises:
+        Conflict: One is there with other bytes.
+    """
+    missing = {}
+    for key, package in wanted.items():
+        row = old[shards.shard_of(key)].get(key)
+        if row is None:
+            missing[key] = package
+        elif row.sha256 != package.digest_sha256:
+            raise pool.other_bytes(row.file, published=row.sha256, built=package.digest_sha256)
+    return missing
+
+
+def _with(old: Mapping[int, Rows], added: Sequence[Row]) -> dict[int, Rows]:
+    new = {number: dict(rows) for number, rows in old.items()}
+    for row in added:
+        new[shards.shard_of(row.key)][row.key] = row
+    return new

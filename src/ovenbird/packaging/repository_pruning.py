@@ -1,0 +1,138 @@
+"""Taking old states out of a repository, and all files that no kept state has.
+
+Publishers are not locked out. One that is under way may count on an object that no state has
+yet and that is about to go, so both sides look again after their own step: a publisher puts back
+what is missing once its record is stored; a pruning keeps what it removes in ``trash/`` until it
+has looked for records that came meanwhile. Whichever step is last, the object is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+
+from ovenbird.domain.catalog import Pruning
+from ovenbird.domain.ports import Storage
+from ovenbird.packaging import repository_states, shards
+from ovenbird.packaging.repository_objects import Objects, each, kind_of
+from ovenbird.packaging.repository_states import StateRecord
+
+TRASH = "trash/"
+PLACES = ("states/", "shards/", "pool/", "dists/", "yum/")
+
+
+class Pruner:
+    """Removes what kept states do not need.
+
+    Args:
+        storage: Of the repository.
+        objects: The same storage's objects.
+    """
+
+    def __init__(self, storage: Storage, objects: Objects) -> None:
+        self._storage, self._objects = storage, objects
+
+    def plan(self, keep: Mapping[str, Collection[int]]) -> Pruning:
+        """Return what would go; nothing is changed.
+
+        Args:
+            keep: Channel → numbers of the states that stay. The newest one of each channel
+                always stays, and so do all of a channel that is not named.
+
+        Raises:
+            OvenbirdError: A record or a shard is damaged: then it is not known what is needed.
+        """
+        states = {
+            channel: self._leaving(channel, keep[channel])
+            for channel in self._objects.channels()
+            if channel in keep
+        }
+        return Pruning(states=states, names=self._unneeded(states))
+
+    def carry_out(self, plan: Pruning) -> Pruning:
+        """Remove what was planned and is still not needed; return what was removed.
+
+        It can be done again after it was killed: nothing that a state needs is lost.
+
+        Raises:
+            OvenbirdError: A record or a shard is damaged.
+        """
+        self._empty_trash()  # of one that was killed: what is needed goes back
+        still = set(self._unneeded(plan.states))
+        names = tuple(name for name in plan.names if name in still)
+        before = self._known()
+        # Records first: a state whose record is gone is no state, whatever files it still has.
+        for name in sorted(names, key=lambda name: not name.startswith("states/")):
+            self._storage.copy(name, TRASH + name)
+            self._storage.remove(name)
+        if self._known() != before:
+            self._restore(set(names))
+        self._empty_trash(needed=False)
+        return Pruning(states=plan.states, names=names)
+
+    def _leaving(self, channel: str, kept: Collection[int]) -> tuple[int, ...]:
+        served = self._objects.served(channel)
+        return tuple(n for n in self._objects.numbers(channel) if n < served and n not in kept)
+
+    def _known(self) -> dict[str, int]:
+        """Return channel → number of the newest record, served or not."""
+        return {channel: self._objects.numbers(channel)[-1] for channel in self._objects.channels()}
+
+    def _unneeded(self, states: Mapping[str, Collection[int]]) -> tuple[str, ...]:
+        needed = self._needed(states)
+        prefixes = tuple(name for name in needed if name.endswith("/"))
+        found = (name for place in PLACES for name in self._storage.names(place))
+        return tuple(n for n in found if n not in needed and not n.startswith(prefixes))
+
+    def _needed(self, states: Mapping[str, Collection[int]]) -> set[str]:
+        """Return the names that states need which stay; ending in `/`: all below it."""
+        records = self._records(states)
+        digests = {digest for record in records for digest in record.shards.values()}
+        needed = {name for record in records for name in _own_names(record)}
+        for files in each(self._files, sorted(digests)):
+            needed.update(files)
+        return needed
+
+    def _records(self, gone: Mapping[str, Collection[int]]) -> list[StateRecord]:
+        found: list[StateRecord] = []
+        for channel in self._objects.channels():
+            numbers = self._objects.numbers(channel)
+            kept = [number for number in numbers if number not in gone.get(channel, ())]
+            found += each(partial(self._objects.record, channel), kept)
+        return found
+
+    def _files(self, digest: str) -> list[str]:
+        name = shards.object_name(digest)
+        rows = shards.parse(self._objects.checked(name, digest), place=name)
+        return [row.file for row in rows.values()]
+
+    def _restore(self, removed: set[str]) -> None:
+        """Put back what states need that were claimed while files went."""
+        # Shards first, which records name: what else is needed is read in them.
+        named = {name for record in self._records({}) for name in _own_names(record)}
+        for name in sorted(removed & named):
+            self._storage.copy(TRASH + name, name)
+        for name in sorted((removed - named) & self._needed({})):
+            self._storage.copy(TRASH + name, name)
+
+    def _empty_trash(self, *, needed: bool = True) -> None:
+        left = [name.removeprefix(TRASH) for name in self._storage.names(TRASH)]
+        if left and needed:
+            self._restore({name for name in left if not self._storage.exists(name)})
+        for name in left:
+            self._storage.remove(TRASH + name)
+
+
+def _own_names(record: StateRecord) -> Iterator[str]:
+    """Yield what a state and its channel's pointers to it are stored under."""
+    yield repository_states.record_name(record.channel, record.number)
+    yield from (shards.object_name(digest) for digest in record.shards.values())
+    for system in ("dists", "yum"):
+        yield f"{system}/{record.suite}/"
+    yield f"dists/{record.channel}/InRelease"
+    for key, index in record.indexes.items():
+        kind = kind_of(key)
+        if key.startswith("yum/"):
+            yield f"yum/{record.channel}/{key.split('/')[1]}/mirrorlist"
+        for encoding, file in index.files.items():
+            yield kind.names(record.channel, encoding, file.sha256)[0]

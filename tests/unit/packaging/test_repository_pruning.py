@@ -1,0 +1,183 @@
+"""Retention in the store: what kept states need stays, also under publishers' hands."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovenbird.packaging.repository import PackageRepository
+from ovenbird.system.directory_storage import DirectoryStorage
+from tests.unit.packaging.repositories import NOW, PlainSigner, built
+
+
+def opened(root: Path, storage: Any = None) -> PackageRepository:
+    return PackageRepository(
+        storage or DirectoryStorage(root), name="main", signer=PlainSigner(root), parallel=1
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three states: `one`; `one` and `two`; `two` alone."""
+    repository, work = opened(tmp_path / "r"), tmp_path / "work"
+    one = [built(work, "one", kind=kind) for kind in ("deb", "rpm")]
+    two = [built(work, "two", kind=kind) for kind in ("deb", "rpm")]
+    repository.publish(one, channel="candidate", at=NOW)
+    repository.publish(two, channel="candidate", at=NOW)
+    repository.withdraw(one, channel="candidate", at=NOW)
+    return tmp_path / "r"
+
+
+def files(root: Path) -> set[str]:
+    found = (path for path in root.rglob("*") if path.is_file())
+    names = {str(path.relative_to(root)) for path in found}
+    return {name for name in names if not name.startswith(".ovenbird")}
+
+
+def test_a_plan_changes_nothing_and_pruning_removes_what_it_says(root: Path) -> None:
+    before = files(root)
+    plan = opened(root).plan_pruning({"candidate": ()})
+
+    assert files(root) == before
+    assert plan.states == {"candidate": (1, 2)}
+    assert opened(root).prune(plan) == plan
+    assert files(root) == before - set(plan.names)
+    assert {name for name in files(root) if name.startswith("pool/")} == {
+        "pool/t/two/two_1.0.0_all.deb",
+        "pool/t/two/two-1.0.0-1.noarch.rpm",
+    }
+    assert [state.number for state in opened(root).states("candidate")] == [3]
+    assert opened(root).verify() == ()
+
+
+def test_kept_states_stay_whole(root: Path) -> None:
+    repository = opened(root)
+    repository.prune(repository.plan_pruning({"candidate": (1,)}))
+
+    assert [state.number for state in repository.states("candidate")] == [1, 3]
+    assert repository.verify("candidate", 1) == ()
+    assert repository.verify("candidate", 3) == ()
+
+
+def test_what_another_channel_needs_stays(root: Path, tmp_path: Path) -> None:
+    repository = opened(root)
+    repository.publish([built(tmp_path / "work", "one")], channel="release", at=NOW)
+    plan = repository.plan_pruning({"candidate": ()})
+    repository.prune(plan)
+
+    assert "pool/o/one/one_1.0.0_all.deb" in files(root)
+    assert repository.verify() == ()
+
+
+def test_pruning_again_finds_nothing(root: Path) -> None:
+    repository = opened(root)
+    repository.prune(repository.plan_pruning({"candidate": ()}))
+
+    plan = repository.plan_pruning({"candidate": ()})
+    assert (plan.states, plan.names) == ({"candidate": ()}, ())
+
+
+def test_after_pruning_publishing_goes_on(root: Path, tmp_path: Path) -> None:
+    repository = opened(root)
+    repository.prune(repository.plan_pruning({"candidate": ()}))
+    state = repository.publish([built(tmp_path / "work", "one")], channel="candidate", at=NOW)
+
+    assert (state.number, repository.verify()) == (4, ())
+
+
+class Killed(BaseException):
+    """What ends a pruning at once."""
+
+
+class Interrupted:
+    """A storage that lets something else happen before the n-th removal."""
+
+    def __init__(self, storage: DirectoryStorage, *, at: int, then: Callable[[], object]) -> None:
+        self._storage, self._left, self._then = storage, at, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def remove(self, name: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._then()
+        self._storage.remove(name)
+
+
+def killed() -> None:
+    raise Killed
+
+
+def test_a_pruning_that_was_killed_is_done_by_the_next_one(root: Path, tmp_path: Path) -> None:
+    wanted = files(root) - set(opened(root).plan_pruning({"candidate": ()}).names)
+    for at in (1, 2, 5, 9, 20, 40):
+        copy = tmp_path / f"r{at}"
+        shutil.copytree(root, copy)
+        plan = opened(copy).plan_pruning({"candidate": ()})
+        storage = Interrupted(DirectoryStorage(copy), at=at, then=killed)
+        with pytest.raises(Killed):
+            opened(copy, storage).prune(plan)
+
+        assert opened(copy).verify() == ()
+        opened(copy).prune(opened(copy).plan_pruning({"candidate": ()}))
+        assert files(copy) == wanted
+
+
+@pytest.mark.parametrize("at", [1, 4, 12, 20])
+def test_what_is_published_while_files_go_is_put_back(root: Path, tmp_path: Path, at: int) -> None:
+    one = [built(tmp_path / "work", "one", kind=kind) for kind in ("deb", "rpm")]
+
+    def publish() -> None:
+        opened(root).publish(one, channel="candidate", at=NOW)
+
+    plan = opened(root).plan_pruning({"candidate": ()})
+    opened(root, Interrupted(DirectoryStorage(root), at=at, then=publish)).prune(plan)
+
+    assert opened(root).state("candidate").number == 4
+    assert opened(root).verify() == ()
+
+
+class Slow:
+    """A storage whose publisher stands still before it claims its number."""
+
+    def __init__(self, storage: DirectoryStorage, *, then: Callable[[], object]) -> None:
+        self._storage, self._then = storage, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def create(self, name: str, data: bytes | Path) -> bool:
+        if name.startswith("states/"):
+            self._then()
+        return self._storage.create(name, data)
+
+
+def test_what_went_while_a_publisher_stood_still_is_put_back_by_it(
+    root: Path, tmp_path: Path
+) -> None:
+    one = [built(tmp_path / "work", "one", kind=kind) for kind in ("deb", "rpm")]
+    removed: list[str] = []
+
+    def prune() -> None:
+        removed.extend(opened(root).prune(opened(root).plan_pruning({"candidate": ()})).names)
+
+    opened(root, Slow(DirectoryStorage(root), then=prune)).publish(one, channel="candidate", at=NOW)
+
+    assert "pool/o/one/one_1.0.0_all.deb" in removed
+    assert opened(root).verify() == ()
+
+
+def test_a_damaged_shard_stops_a_pruning_before_anything_goes(root: Path) -> None:
+    before = files(root)
+    for path in (root / "shards").rglob("*/*"):
+        path.unlink()
+        path.write_bytes(b"damaged")
+
+    with pytest.raises(Exception, match="its digest differs"):
+        opened(root).plan_pruning({"candidate": ()})
+    assert files(root) == before
