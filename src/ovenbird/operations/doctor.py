@@ -17,6 +17,8 @@ from ovenbird.system.caches import free_mib
 PROGRAMS = {
     "git": "git",
     "gpg": "gnupg",
+    "gpgv": "gpgv",
+    "rpmsign": "rpm",
     "dpkg-deb": "dpkg",
     "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs",

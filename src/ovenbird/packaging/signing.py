@@ -118,7 +118,9 @@ class SigningKey:
             if key.fingerprint in gone
         ]
         found = [replace(key, role=ledger.role(key.fingerprint)) for key in (*secret, *halves)]
-        return tuple(sorted(found, key=lambda key: (key.created_at, key.fingerprint)))
+        order = [*ledger.retired, *ledger.signs]  # of keys that were made in the same second
+        order += [key.fingerprint for key in found]
+        return tuple(sorted(found, key=lambda one: (one.created_at, order.index(one.fingerprint))))
 
     def fingerprints(self) -> tuple[str, ...]:
         """Return the keys that sign repositories, oldest first.
@@ -213,9 +215,8 @@ class SigningKey:
             InvalidRequest, NotFound: The old key cannot sign; see the class.
         """
         with self.session():
-            ledger = self._ledger()
-            signs = tuple(one for one in ledger.signs if one not in lost)
-            ledger = replace(ledger, signs=signs, lost=_added(ledger.lost, lost))
+            ledger = _without(self._ledger(), *lost)
+            ledger = replace(ledger, lost=_added(ledger.lost, lost))
             ledger.refuse_third()
             self._usable(ledger)
             self._make(ledger)
@@ -244,12 +245,15 @@ class SigningKey:
             self._signing()
         return old
 
-    def import_file(self, path: Path, *, passphrase_file: Path | None = None) -> str:
-        """Let a key from a file sign, beside the one that signs now; return its fingerprint.
+    def try_file(self, path: Path, *, passphrase_file: Path | None = None) -> str:
+        """See that a key from a file could sign here, and change nothing.
 
         Args:
             path: A secret key, armoured or binary.
-            passphrase_file: Its first line is the key's pass phrase; a copy stays in the home.
+            passphrase_file: Its first line is the key's pass phrase.
+
+        Returns:
+            The key's fingerprint.
 
         Raises:
             NotFound: There is no such file.
@@ -260,19 +264,30 @@ class SigningKey:
         fingerprint = tried_key(path, passphrase=secret)
         with self.session():
             ledger = self._ledger()
-            others = tuple(one for one in ledger.signs if one != fingerprint)
+            others = _without(ledger, fingerprint)
             if fingerprint not in ledger.signs:
                 ledger.refuse_third()
-            if others and secret != self._gnupg.passphrase():
+            if others.signs and secret != self._gnupg.passphrase():
                 raise InvalidRequest(
                     "Keys that sign together share one pass phrase, or have none",
                     hint="Change that of the new key by `gpg --change-passphrase`, export it again",
                 )
-            self._usable(replace(ledger, signs=others))
+            self._usable(others)
+        return fingerprint
+
+    def import_file(self, path: Path, *, passphrase_file: Path | None = None) -> str:
+        """Let a key from a file sign, beside the one that signs now; return its fingerprint.
+
+        A copy of the pass phrase stays in the home. For arguments and errors see
+        :meth:`try_file`.
+        """
+        with self.session():
+            fingerprint = self.try_file(path, passphrase_file=passphrase_file)
+            others = _without(self._ledger(), fingerprint)
             self._gnupg.make()
             self._gnupg.run("--import", path)
-            self._gnupg.keep_passphrase(secret)
-            self._write(replace(ledger, signs=(*others, fingerprint)))
+            self._gnupg.keep_passphrase(file_bytes(passphrase_file) if passphrase_file else b"")
+            self._write(replace(others, signs=(*others.signs, fingerprint)))
             self._signing()
         return fingerprint
 
@@ -365,3 +380,7 @@ class SigningKey:
 
 def _added(before: Collection[str], new: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, *new)))
+
+
+def _without(ledger: Ledger, *fingerprints: str) -> Ledger:
+    return replace(ledger, signs=tuple(one for one in ledger.signs if one not in fingerprints))
