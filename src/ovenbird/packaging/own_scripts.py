@@ -4,9 +4,10 @@
     remove    ours: stop · theirs (preremove) · files · theirs (postremove) · ours: forget
 
 Each runs with the arguments that the package manager gave, in a process of its own, so that
-`exit` and `cd` in it end and move nothing else. When it fails, ours fails: dpkg and rpm's
-%pre and %preun then stop. (rpm goes on after a failing %post and says so in its exit status:
-measured on 2026-11-25 with rpm 4.18.)
+`exit` and `cd` in it end and move nothing else. When it fails, ours fails, and what would
+follow is not done: dpkg stops, and so does rpm for %pre and %preun. After a failing %post rpm
+goes on, warns and exits with 0 (measured on 2026-11-25 with rpm 4.18); then no service of the
+package is enabled or started.
 
 Source: Debian policy 6.4; rpm, "Scriptlets"; apk-package(5); PKGBUILD(5), "Install".
 """
