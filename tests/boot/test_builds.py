@@ -290,7 +290,7 @@ def test_a_build_that_fails_in_the_base_image_leaves_nothing(
 KILLED = """
 import sys
 from pathlib import Path
-from ovenbird.domain.packages import BuildKind, Content, Isolation, Package
+from ovenbird.domain.packages import BuildSite
 from ovenbird.system.build_rooms import BaseRooms
 
 disk, home, tree, mark = sys.argv[1:]
