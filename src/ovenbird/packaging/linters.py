@@ -46,6 +46,8 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "extra-license-file": "bundled modules bring theirs",
         "package-contains-documentation-outside-usr-share-doc": "bundled modules bring theirs",
         "missing-systemd-timer-for-cron-script": "an app may use cron",
+        "malformed-deb-archive": "lintian 2.116 reads zstd, but says it should not be there;"
+        " a deb that is damaged is refused before",
         # rpmlint
         "no-changelogname-tag": "history is in git, and the commit in the catalog",
         "no-documentation": "a service needs none in its package",
@@ -65,6 +67,13 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "hidden-file-or-dir": "modules bring theirs, as node_modules/.bin",
         "zero-length": "Python packages have empty __init__.py",
         "non-executable-script": "a check of our own looks at what is run",
+        "script-without-shebang": "modules have files that could be run, and are not",
+        "devel-file-in-non-devel-package": "modules bring theirs",
+        "files-duplicate": "modules have the same small files",
+        "files-duplicated-waste": "as above",
+        "binary-or-shlib-defines-rpath": "wheels find their libraries so, by $ORIGIN",
+        "custom-library-search-path": "as above, in lintian's words",
+        "python-bytecode-inconsistent-mtime": "Python compiles again what is older",
     }
 )
 _LEVELS = {"E": "error", "W": "warning"}
