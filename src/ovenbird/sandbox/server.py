@@ -41,6 +41,7 @@ from ovenbird.sandbox import (
     alarms,
     balancers,
     blocks,
+    buckets,
     groups,
     images,
     instances,
@@ -103,6 +104,7 @@ def install(places: Places) -> None:
     """Put all corrections in moto's place; once, before the first request."""
     BaseModel.__new__ = _untracked
     blocks.install(places)
+    buckets.install()
     snapshots.install()
     images.install()
     instances.install()
@@ -192,6 +194,9 @@ def _error(environ: Environ, start: StartResponse, error: Exception) -> Iterable
             "<Response><Errors><Error><Code>InternalError</Code>"
             f"<Message>{_escaped(words)}</Message></Error></Errors></Response>"
         )
+    elif "s3" in _SERVICE.findall(environ.get("HTTP_AUTHORIZATION", "")):
+        kind = "application/xml"
+        text = f"<Error><Code>InternalError</Code><Message>{_escaped(words)}</Message></Error>"
     else:
         kind = "application/json"
         text = json.dumps({"__type": "InternalServerException", "message": words})
