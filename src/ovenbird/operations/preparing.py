@@ -20,6 +20,7 @@ from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.domain.sources import Source
+from ovenbird.operations.locating import located
 from ovenbird.operations.opening import Installation
 from ovenbird.packaging.versions import version_of
 from ovenbird.pipeline.ports import Ports
@@ -85,7 +86,7 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
     for written in (installation.state, cache_home()):
         refuse_full_disk(written, needed_mib=NEEDED_MIB)
     ports = installation.ports
-    url, directory = _located(app)
+    url, directory = located(app)
     mirror = ports.mirror(url)
     source = git.resolve(url, ref, mirror=mirror, directory=directory)
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
@@ -128,19 +129,6 @@ def next_id(store: Store, prepared: Prepared) -> str:
     attempt = re.compile(rf"{re.escape(head)}-(\d+)")
     found = (attempt.fullmatch(one.release_id) for one in store.list_releases(prepared.spec.app))
     return f"{head}-{max((int(match[1]) for match in found if match), default=0) + 1}"
-
-
-def _located(app: str) -> tuple[str, str]:
-    """Return the git remote, and the app's directory in it, that a person means."""
-    path = Path(app).expanduser()
-    if not path.is_dir():
-        return app, ""
-    place = path.resolve()
-    for top in (place, *place.parents):
-        if (top / ".git").exists():
-            directory = str(place.relative_to(top))
-            return str(top), "" if directory == "." else directory
-    return str(place), ""
 
 
 def _image_of(prepared: Prepared, ports: Ports) -> str:
