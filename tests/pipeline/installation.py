@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from ovenbird.__main__ import main, program
 from ovenbird.config.settings import EnvironmentSettings, RepositorySettings, Settings
 from ovenbird.domain.errors import OvenbirdError
+from ovenbird.domain.ports import Repository
 from ovenbird.operations.opening import Installation
 from ovenbird.pipeline.ports import Ports
 from tests.pipeline.worlds import DEV, PROD, World
@@ -54,6 +55,10 @@ class WorldInstallation(Installation):
     @cached_property
     def ports(self) -> Ports:
         return replace(self.world.ports(), store=self.store)
+
+    @property
+    def repository(self) -> Repository:
+        return self.world.ports().repository
 
 
 @dataclass(frozen=True, kw_only=True)

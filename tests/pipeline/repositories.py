@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovenbird.domain.catalog import Finding, RepositoryState
+from ovenbird.domain.catalog import CatalogEntry, Finding, RepositoryState
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import Package
 
@@ -38,6 +38,21 @@ class Repository:
     @contextmanager
     def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
         yield state
+
+    def put_record(self, entry: CatalogEntry) -> None:
+        with self._world.state() as state:
+            if entry.key not in [one.key for one in state.records]:
+                state.records.append(entry)
+
+    def records_of(self, name: str, version: str) -> tuple[CatalogEntry, ...]:
+        found = self.every_record()
+        return tuple(e for e in found if (e.package.name, e.package.version) == (name, version))
+
+    def every_record(self) -> tuple[CatalogEntry, ...]:
+        return tuple(self._world.look().records)
+
+    def fetch(self, package: Package, into: Path) -> Package:
+        return package
 
     def states(self, channel: str) -> tuple[RepositoryState, ...]:
         kept = enumerate(self._world.look().channels.get(channel, ()), 1)
@@ -71,7 +86,7 @@ class Repository:
             for v in self._world.look().rotten
         )
 
-    def prune(self, oldest: Mapping[str, int]) -> None:
+    def prune_before(self, oldest: Mapping[str, int]) -> None:
         with self._world.state() as state:
             for channel, first in oldest.items():
                 states = state.channels[channel]

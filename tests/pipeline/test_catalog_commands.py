@@ -18,7 +18,6 @@ from ovenbird.domain.errors import CloudError
 from ovenbird.domain.images import APP_TAG, COMMIT_TAG, PACKAGES_TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.packages import Package, PackageFormat
-from ovenbird.domain.ports import KeptRepository
 from ovenbird.domain.releases import Phase, Release
 from ovenbird.domain.sources import Source
 from ovenbird.operations import retention
@@ -126,7 +125,6 @@ class Past:
     def versions(self, channel: str = "candidate") -> list[str]:
         """Return the versions that the newest state has."""
         found = self.world.ports().repository
-        assert isinstance(found, KeptRepository)
         return sorted({package.version for package in found.list_packages(channel)})
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.catalog import CatalogEntry, RepositoryState
 from ovenbird.domain.clusters import (
     Capacity,
     Cluster,
@@ -63,6 +63,7 @@ class State:
         channels: The repository's channels: the packages of each state, None when it is gone.
         rotten: Versions whose files have other bytes in the repository.
         forged: Versions whose files have signatures that are not valid.
+        records: What the repository keeps of where packages came from.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -77,6 +78,7 @@ class State:
     channels: dict[str, Sequence[Sequence[Package] | None]] = field(default_factory=dict)
     rotten: list[str] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
+    records: list[CatalogEntry] = field(default_factory=list)
 
 
 class World:

@@ -1,48 +1,86 @@
-"""`ovenbird package`: build an app's packages from a commit."""
+"""`ovenbird package`: build an app's packages from a commit, look into them, judge them."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ovenbird.cli.package_files import inspect, lint
-from ovenbird.operations.packages import build_packages
+from ovenbird.cli import output
+from ovenbird.cli.options import opened, query, settings_option
+from ovenbird.cli.package_files import inspect, lint, wanted_options
+from ovenbird.domain.catalog import PackageFacts, RepositoryState
+from ovenbird.domain.packages import Package
+from ovenbird.operations import packages
+from ovenbird.operations.opening import person
 
 
 @click.group()
+@settings_option
 def package() -> None:
-    """Build packages from a commit and its ovenbird.yaml."""
+    """Build packages from a commit and its ovenbird.yaml, and look into them."""
 
 
 @package.command()
-@click.option("--app", default=".", help="Git URL or directory; the current one by default.")
-@click.option("--ref", default="HEAD", help="Branch, tag or commit.")
+@wanted_options
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("packages"),
     help="Directory that receives the packages and the build's log.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the packages as JSON.")
-def build(*, app: str, ref: str, into: Path, as_json: bool) -> None:
-    """Build the packages of one commit.
+@click.option("--sign", is_flag=True, help="Sign the packages with the repository's key.")
+@click.option("--publish", is_flag=True, help="Sign, and publish to the repository.")
+@click.option("--channel", default="", help="Publish to this channel; `candidate` by default.")
+@query
+def build(
+    *, wanted: packages.Wanted, into: Path, sign: bool, publish: bool, channel: str, as_json: bool
+) -> None:
+    """Build the packages of one commit, and check them; publish them if that is asked for.
 
     The build runs in a clean checkout of the commit, never as root; the same commit gives
-    the same bytes.
+    the same bytes. A second time changes nothing.
 
     Example: `ovenbird package build --app ~/hello --ref v1.0.0`
     """
-    packages = build_packages(
-        app, ref, into=into.absolute(), progress=lambda line: click.echo(line, err=True)
-    )
+    into = into.absolute()
+    state = None
+    with opened() as installation:
+        if publish:
+            built, state = packages.build_and_publish(
+                installation,
+                wanted,
+                into=into,
+                channel=channel,
+                actor=person(),
+                progress=output.words,
+            )
+        else:
+            built = packages.build_packages(
+                installation, wanted, into=into, progress=output.words, sign=sign
+            )
     if as_json:
-        click.echo(json.dumps([asdict(package) for package in packages], indent=2))
+        output.answer(_data(built, state))
         return
-    for built in packages:
-        click.echo(f"{built.path}  {built.size_bytes} bytes  sha256 {built.digest_sha256}")
+    for one, facts in zip(built.packages, built.facts, strict=True):
+        click.echo(_line(one, facts))
+
+
+def _line(one: Package, facts: PackageFacts) -> str:
+    signed = f", signed by {one.signed_by[-16:]}" if one.signed_by else ""
+    warnings = f", {len(facts.findings)} warnings" if facts.findings else ""
+    return f"{one.path}  {one.size_bytes} bytes  sha256 {one.digest_sha256}{signed}{warnings}"
+
+
+def _data(built: packages.Built, state: RepositoryState | None) -> dict[str, object]:
+    return {
+        "packages": [
+            {**output.to_data(one), "findings": output.to_data(facts.findings)}
+            for one, facts in zip(built.packages, built.facts, strict=True)
+        ],
+        "source": output.to_data(built.source),
+        "state": output.to_data(state),
+    }
 
 
 for command in (inspect, lint):

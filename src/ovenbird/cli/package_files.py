@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ovenbird.cli import output
-from ovenbird.cli.options import json_option
+from ovenbird.cli.options import json_option, opened, query
 from ovenbird.domain.catalog import Finding, PackageFacts, PackageFile
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.operations.inspecting import Report, inspect_package, lint_app, lint_files
+from ovenbird.operations.packages import Wanted
 from ovenbird.packaging.inspection import Identity
 
 FILE = click.Path(path_type=Path)
 SHOWN = 3  # findings of one kind that people see; all of them stand in the JSON
+
+
+def wanted_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--app``, ``--ref`` and ``--allow-dirty``; it takes them as ``wanted``."""
+
+    @functools.wraps(function)
+    def collecting(*args: Any, app: str, ref: str, allow_dirty: bool, **kwargs: Any) -> Any:
+        wanted = Wanted(app=app, ref=ref, allow_dirty=allow_dirty)
+        return function(*args, wanted=wanted, **kwargs)
+
+    options = (
+        click.option(
+            "--app", default=".", help="Git URL or directory; the current one by default."
+        ),
+        click.option("--ref", default="HEAD", help="Branch, tag or commit."),
+        click.option("--allow-dirty", is_flag=True, help="Build a directory as it stands."),
+    )
+    for option in reversed(options):
+        collecting = option(collecting)
+    return collecting
 
 
 @click.command()
@@ -45,11 +68,10 @@ def inspect(*, file: Path, files: bool, scripts: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("files", nargs=-1, type=FILE, metavar="[FILE]...")
-@click.option("--app", default=".", help="Without FILE: git URL or directory of an app.")
-@click.option("--ref", default="HEAD", help="Without FILE: branch, tag or commit of it.")
+@wanted_options
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@json_option
-def lint(*, files: tuple[Path, ...], app: str, ref: str, strict: bool, as_json: bool) -> None:
+@query
+def lint(*, files: tuple[Path, ...], wanted: Wanted, strict: bool, as_json: bool) -> None:
     """Judge package files: what would break on a machine, and what linters say.
 
     Without FILE the app's packages are built, in a directory that is gone afterwards, and
@@ -59,7 +81,10 @@ def lint(*, files: tuple[Path, ...], app: str, ref: str, strict: bool, as_json: 
 
     Example: `ovenbird package lint --app ~/hello --ref v1.0.0`
     """
-    reports = lint_files(files) if files else lint_app(app, ref, progress=output.words)
+    with opened() as installation:
+        reports = (
+            lint_files(files) if files else lint_app(installation, wanted, progress=output.words)
+        )
     if as_json:
         output.answer([_report_data(report) for report in reports])
     else:

@@ -138,3 +138,8 @@ class AppSpec:
     def package(self) -> PackageSpec:
         """The app's own package."""
         return self.packages[0]
+
+    def package_of(self, name: str, architecture: str) -> PackageSpec:
+        """Return one of the app's packages."""
+        wanted = (name, architecture)
+        return next(p for p in self.packages if (p.name, p.architecture) == wanted)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, Protocol
 
-from ovenbird.domain.catalog import Finding, RepositoryState
+from ovenbird.domain.catalog import CatalogEntry, Finding, Publication, RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
 from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
@@ -88,10 +88,13 @@ class Repository(Protocol):
 
     def reachable(self, state: RepositoryState) -> AbstractContextManager[RepositoryState]: ...
 
+    def put_record(self, entry: CatalogEntry) -> None: ...  # the first one of a package stays
 
-@runtime_checkable
-class KeptRepository(Protocol):
-    """A repository that can be read back, checked and thinned out."""
+    def records_of(self, name: str, version: str) -> tuple[CatalogEntry, ...]: ...
+
+    def every_record(self) -> tuple[CatalogEntry, ...]: ...
+
+    def fetch(self, package: Package, into: Path) -> Package: ...  # NotFound; with its new path
 
     def states(self, channel: str) -> tuple[RepositoryState, ...]: ...  # oldest first
 
@@ -113,9 +116,21 @@ class KeptRepository(Protocol):
 
     def verify(self) -> tuple[Finding, ...]: ...
 
-    def prune(  # channel → its oldest state that stays; other channels stay whole
+    def prune_before(  # channel → its oldest state that stays; other channels stay whole
         self, oldest: Mapping[str, int]
-    ) -> object: ...
+    ) -> None: ...
+
+
+class PackageRecords(Protocol):
+    """Our own memory of packages; each write can be made twice."""
+
+    def list_catalog(self, name: str | None = None) -> tuple[CatalogEntry, ...]: ...
+
+    def put_catalog_entry(self, entry: CatalogEntry) -> None: ...
+
+    def put_publication(self, publication: Publication) -> None: ...
+
+    def put_repository_state(self, state: RepositoryState) -> None: ...
 
 
 class Images(Protocol):

@@ -17,10 +17,9 @@ from pathlib import Path
 from ovenbird.domain.catalog import CatalogEntry, Finding, PackageKey
 from ovenbird.domain.errors import NotFound, OvenbirdError
 from ovenbird.domain.packages import Package
-from ovenbird.domain.ports import KeptRepository, Progress
+from ovenbird.domain.ports import Progress, Repository
 from ovenbird.operations.catalog import find_entries, list_catalog
 from ovenbird.operations.opening import Installation
-from ovenbird.operations.retention import kept_repository
 
 TOOL = "ovenbird"
 
@@ -45,7 +44,7 @@ def verify(
         NotFound: The catalog has no such package, or the sandbox is not running.
         InvalidRequest: The repository cannot be read back.
     """
-    repository = kept_repository(installation)
+    repository = installation.repository
     entries = _entries(installation, name, version)
     findings: list[Finding] = []
     if not name:
@@ -73,7 +72,7 @@ class _Look:
         listed: What was found in the channels.
     """
 
-    repository: KeptRepository
+    repository: Repository
     entries: Mapping[PackageKey, CatalogEntry]
     listed: dict[PackageKey, Package] = field(default_factory=dict)
 
@@ -152,7 +151,7 @@ def _entries(installation: Installation, name: str, version: str) -> tuple[Catal
     return found
 
 
-def _channels(installation: Installation, repository: KeptRepository) -> dict[str, set[PackageKey]]:
+def _channels(installation: Installation, repository: Repository) -> dict[str, set[PackageKey]]:
     """Return channel → what it has by the records; also channels that only the store knows."""
     settings = installation.settings.repository
     known = {settings.channel, settings.release_channel} - {""}

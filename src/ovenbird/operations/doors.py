@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import partial
+from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
+from ovenbird.aws.buckets import BucketStorage
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.metrics import Metrics
@@ -13,12 +17,18 @@ from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound, OvenbirdError
-from ovenbird.domain.ports import Clock
-from ovenbird.packaging.apt_repository import AptRepository
+from ovenbird.domain.packages import PackageFormat
+from ovenbird.domain.ports import Clock, Storage
+from ovenbird.packaging.cataloged import CatalogedRepository
+from ovenbird.packaging.package_signatures import sign_package
 from ovenbird.packaging.signing import SigningKey
 from ovenbird.pipeline.ports import Environment, Ports
+from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store
+from ovenbird.system.build_rooms import BaseRooms
 from ovenbird.system.clock import SystemClock
+from ovenbird.system.directory_storage import DirectoryStorage
+from ovenbird.system.http_files import serving
 from ovenbird.system.workshop import Workshop
 
 ANSWERS_WITHIN_S = 3.0  # a connection to an endpoint on this host takes less than a millisecond
@@ -40,6 +50,9 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     clock = SystemClock()
     accounts = {name: open_account(_access(found)) for name, found in settings.environments.items()}
     state, repository = settings.state_directory, settings.repository
+    baking = accounts[settings.bake_environment]
+    images = Ec2Images(baking)
+    snapshots = EbsSnapshots(baking, cache=state / "cache/disks", clock=clock)
     return Ports(
         store=store,
         clock=clock,
@@ -47,10 +60,14 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         repository=open_repository(settings),
         channel=repository.channel,
         release_channel=repository.release_channel,
-        snapshots=EbsSnapshots(
-            accounts[settings.bake_environment], cache=state / "cache/disks", clock=clock
-        ),
+        snapshots=snapshots,
         workshop=Workshop(state / "bakes", cache=cache_home() / "apt"),
+        rooms=BaseRooms(
+            state / "builds",
+            cache=cache_home() / "apt",
+            disk=partial(_base_disk, settings, images, snapshots),
+        ),
+        sign=open_sign(settings),
         base_images={name: found.name for name, found in settings.base_images.items()},
         bake_environment=settings.bake_environment,
         environments={
@@ -60,17 +77,39 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     )
 
 
-def open_repository(settings: Settings) -> AptRepository:
+def open_repository(settings: Settings) -> CatalogedRepository:
     """Open the package repository alone; no environment is asked for anything."""
-    repository = settings.repository
-    if repository.directory is None:
-        raise InvalidRequest("`repository.bucket` is not built yet", hint="Use `directory`")
-    return AptRepository(
-        repository.directory,
-        name=repository.name,
-        channel=repository.channel,
-        key=SigningKey(repository.signing_key),
+    found, storage = settings.repository, _storage(settings)
+    return CatalogedRepository(
+        storage,
+        name=found.name,
+        key=SigningKey(found.signing_key),
+        component=found.component,
+        base_url=found.base_url,
+        serve=partial(serving, storage),
     )
+
+
+def _storage(settings: Settings) -> Storage:
+    """Return where the repository lives."""
+    found = settings.repository
+    if found.bucket is None:
+        return DirectoryStorage(cast("Path", found.directory))  # the settings have one of both
+    environment = settings.environment(found.bucket.environment or settings.bake_environment)
+    if environment.endpoint_url:
+        await_answer(environment.endpoint_url)
+    account = open_account(_access(environment))
+    return BucketStorage(account, found.bucket.name, prefix=found.bucket.prefix)
+
+
+def open_sign(settings: Settings) -> Sign:
+    """Return what signs packages with the repository's key."""
+    key = SigningKey(settings.repository.signing_key)
+
+    def sign(path: Path, format_: PackageFormat, epoch_s: int) -> str:
+        return sign_package(path, format_, key, epoch_s=epoch_s)
+
+    return sign
 
 
 def endpoints(settings: Settings) -> tuple[str, ...]:
@@ -108,6 +147,16 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _base_disk(settings: Settings, images: Ec2Images, snapshots: EbsSnapshots, name: str) -> Path:
+    """Return the disk of a base image, read once and kept."""
+    if name not in settings.base_images:
+        raise NotFound(f"Base image `{name}` is not in the settings", hint="Look at `base_images`")
+    image = images.find_by_name(settings.base_images[name].name)
+    if image is None:
+        raise NotFound(f"Base image `{name}` is missing", hint="Run `ovenbird sandbox up`")
+    return snapshots.download(image.root_snapshot_id)
 
 
 def _access(found: EnvironmentSettings) -> AccountAccess:

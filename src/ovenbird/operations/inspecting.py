@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovenbird.config.manifest import load_committed
 from ovenbird.domain.catalog import Finding, PackageFacts
 from ovenbird.domain.packages import PackageFormat, PackageSpec
 from ovenbird.domain.ports import Progress
-from ovenbird.operations.packages import build_packages
+from ovenbird.operations.opening import Installation
+from ovenbird.operations.packages import Wanted, build_unchecked
 from ovenbird.packaging import checks, inspection, linters
 from ovenbird.packaging.inspection import Identity
-from ovenbird.system import git
 
 Lint = Callable[[Path, PackageFormat], linters.Linted]
 
@@ -66,13 +65,13 @@ def lint_files(paths: Sequence[Path], *, lint: Lint = linters.lint) -> tuple[Rep
 
 
 def lint_app(
-    app: str, ref: str, *, progress: Progress, lint: Lint = linters.lint
+    installation: Installation, wanted: Wanted, *, progress: Progress, lint: Lint = linters.lint
 ) -> tuple[Report, ...]:
     """Build an app's packages, check them against its manifest, and run their linters.
 
     Args:
-        app: Git URL or directory.
-        ref: Branch, tag or commit.
+        installation: Has base images for builds in them.
+        wanted: The app and the commit.
         progress: Told what happens, line by line.
         lint: Runs a format's linter on a file.
 
@@ -82,24 +81,13 @@ def lint_app(
         CommandFailed: The build failed, or a linter.
     """
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as directory:
-        top = Path(directory)
-        packages = build_packages(app, ref, into=top / "packages", progress=progress)
-        specs = _specs(app, packages[0].commit, top)
+        built = build_unchecked(installation, wanted, into=Path(directory), progress=progress)
         reports = []
-        for package in packages:
+        for package in built.packages:
             progress(f"Checking `{Path(package.path).name}`")
-            spec = specs[package.name, package.architecture]
+            spec = built.spec.package_of(package.name, package.architecture)
             reports.append(_report(Path(package.path), spec, lint))
         return tuple(reports)
-
-
-def _specs(app: str, commit: str, top: Path) -> dict[tuple[str, str], PackageSpec]:
-    """Return the packages of a commit's manifest by name and architecture."""
-    url = str(Path(app).absolute()) if Path(app).is_dir() else app
-    source = git.resolve(url, commit, mirror=top / "mirror")
-    checkout = git.checkout(source, mirror=top / "mirror", into=top / "checkout")
-    spec = load_committed(source, checkout)
-    return {(package.name, package.architecture): package for package in spec.packages}
 
 
 def _report(path: Path, spec: PackageSpec | None, lint: Lint) -> Report:

@@ -23,7 +23,9 @@ from ovenbird.store.opening import open_store
 from ovenbird.store.records import Store
 
 if TYPE_CHECKING:
+    from ovenbird.domain.ports import Repository
     from ovenbird.pipeline.ports import Environment, Ports
+    from ovenbird.stages.build import Sign
 
 STORE = "store.sqlite"
 
@@ -91,6 +93,20 @@ class Installation:
         from ovenbird.operations.doors import open_ports  # noqa: PLC0415 - boto takes its time
 
         return open_ports(self.settings, self.store)
+
+    @cached_property
+    def repository(self) -> Repository:
+        """The package repository alone; AWS is asked only where it is in a bucket."""
+        from ovenbird.operations.doors import open_repository  # noqa: PLC0415 - as above
+
+        return open_repository(self.settings)
+
+    @property
+    def sign(self) -> Sign:
+        """Signs packages with the repository's key, which is made when there is none."""
+        from ovenbird.operations.doors import open_sign  # noqa: PLC0415 - as above
+
+        return open_sign(self.settings)
 
     def environment(self, name: str) -> Environment:
         """Return one environment's doors.

@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 
 from ovenbird.config.settings import Settings
 from ovenbird.domain.catalog import CatalogEntry, PackageKey
-from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.images import Image, ImageId
-from ovenbird.domain.ports import KeptRepository, Progress
+from ovenbird.domain.ports import Progress
 from ovenbird.domain.retention import (
     Choice,
     Hold,
@@ -120,23 +119,11 @@ def prune(
     for channel in sorted({choice.publication.channel for choice in goes}):
         here = [choice for choice in goes if choice.publication.channel == channel]
         _withdraw(installation, again, channel, here, progress=progress)
-    kept_repository(installation).prune(again.oldest)
+    installation.repository.prune_before(again.oldest)
     if again.states:
         progress(f"Removed {len(again.states)} states, and the files that only they needed")
     stays = tuple(choice for choice in again.plan.choices if choice not in goes)
     return replace(again, plan=RetentionPlan(choices=(*goes, *stays)))
-
-
-def kept_repository(installation: Installation) -> KeptRepository:
-    """Return the repository's door for reading it back.
-
-    Raises:
-        InvalidRequest: It has none.
-    """
-    repository = installation.ports.repository
-    if not isinstance(repository, KeptRepository):
-        raise InvalidRequest("This repository cannot be read back: it can only be published to")
-    return repository
 
 
 def _withdraw(
@@ -149,7 +136,7 @@ def _withdraw(
 ) -> None:
     now = installation.ports.clock.now()
     packages = [pruning.entries[choice.publication.key].package for choice in choices]
-    state = kept_repository(installation).withdraw(packages, channel=channel, at=now)
+    state = installation.repository.withdraw(packages, channel=channel, at=now)
     reasons = {choice.publication.key: choice.reason for choice in choices}
     installation.store.put_withdrawals(reasons, state=state, at=now, by=person())
     progress(f"Withdrew {len(packages)} packages: state {state.number} of channel `{channel}`")
@@ -185,7 +172,7 @@ def _states(
     oldest: dict[str, int] = {}
     gone: list[str] = []
     for channel in channels:
-        states = kept_repository(installation).states(channel)
+        states = installation.repository.states(channel)
         numbers = [state.number for state in states]
         oldest[channel] = oldest_kept(numbers, store.state_times(channel), before=before)
         gone += [state.suite for state in states if state.number < oldest[channel]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ovenbird.domain.ports import (
     BakeWorkshop,
+    BuildRooms,
     Clock,
     Images,
     Metrics,
@@ -15,6 +16,7 @@ from ovenbird.domain.ports import (
     ServerGroups,
     Snapshots,
 )
+from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store
 
 
@@ -43,6 +45,8 @@ class Ports:
         directory: For mirrors, checkouts and built packages.
         channel: Of the repository; what releases build is published to it.
         release_channel: What was promoted everywhere is published to it; empty for none.
+        rooms: Base images for builds in them; None where there are none.
+        sign: Signs packages that were built; None to leave them unsigned.
         base_images: Name in manifests → name of the image.
         bake_environment: Whose account bakes and owns images.
     """
@@ -58,6 +62,8 @@ class Ports:
     base_images: Mapping[str, str]
     bake_environment: str
     environments: Mapping[str, Environment]
+    rooms: BuildRooms | None = None
+    sign: Sign | None = None
 
     @property
     def images(self) -> Images:

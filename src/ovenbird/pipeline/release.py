@@ -59,7 +59,7 @@ def _all_stages(request: ReleaseRequest) -> Ending:
         ending = _roll_out(request, app, environment, baked)
         if ending.phase is not Phase.PROMOTED:
             return ending
-    recorded_always("offer", release_id, packaging.offer, packages)
+    recorded_always("offer", release_id, packaging.offer, request, packages)
     return Ending(phase=Phase.PROMOTED)
 
 

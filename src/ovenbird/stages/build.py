@@ -41,6 +41,11 @@ TAIL_LINES = 15
 LOG = "build.log"
 
 
+Sign = Callable[[Path, PackageFormat, int], str]
+"""Signs a package file; takes it, its format and the commit's time (seconds since 1970), and
+returns the key's fingerprint, or nothing where the format has no signatures."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """What a build can be given beside its source.
@@ -52,7 +57,7 @@ class Means:
         version: The packages' version, in the place of the one that the tags say.
     """
 
-    sign: Callable[[Path, PackageFormat, int], str] | None = None
+    sign: Sign | None = None
     rooms: BuildRooms | None = None
     version: str = ""
 

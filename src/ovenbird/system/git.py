@@ -62,6 +62,26 @@ def resolve(url: str, ref: str, *, mirror: Path, directory: str = "") -> Source:
     )
 
 
+def branch_of(source: Source, *, mirror: Path) -> str:
+    """Return the branch that a commit is on: the one asked for, else the default one, else any.
+
+    Args:
+        source: As :func:`resolve` found it.
+        mirror: As given to it.
+
+    Returns:
+        The branch's name; empty when no branch has the commit any more.
+    """
+    listed = _git(
+        mirror, "for-each-ref", "--format=%(refname:lstrip=2)", "--contains", source.commit,
+        "refs/heads",
+    ).split()  # fmt: skip
+    default = _git(mirror, "for-each-ref", "--format=%(refname:lstrip=2)", "--points-at",
+                   HEAD_REF, "refs/heads", missing_ok=True).split()  # fmt: skip
+    preferred = (source.ref, *default, "main", "master")
+    return next((name for name in preferred if name in listed), listed[0] if listed else "")
+
+
 def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
     """Make a clean tree of the source's commit, with its tags, and return the app's directory.
 

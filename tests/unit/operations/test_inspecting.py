@@ -7,6 +7,8 @@ import pytest
 from ovenbird.domain.catalog import Finding
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.operations.inspecting import lint_app, lint_files
+from ovenbird.operations.opening import Installation
+from ovenbird.operations.packages import Wanted
 from ovenbird.packaging.linters import Linted
 from ovenbird.system.commands import run
 from tests.unit.packaging.samples import samples
@@ -70,7 +72,9 @@ def hello(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_example_has_nothing_that_our_checks_find(hello: Path) -> None:
     said: list[str] = []
 
-    reports = lint_app(str(hello), "v1.1.0", progress=said.append, lint=absent)
+    reports = lint_app(
+        Installation(), Wanted(app=str(hello), ref="v1.1.0"), progress=said.append, lint=absent
+    )
 
     assert reports
     assert [report.findings for report in reports] == [()] * len(reports)
@@ -87,6 +91,6 @@ def test_an_app_s_packages_are_checked_against_its_manifest(hello: Path, tmp_pat
     as_someone = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
     run(["git", "-C", top, *as_someone, "commit", "-qam", "break it"], timeout_s=60)
 
-    (report,) = lint_app(str(top), "HEAD", progress=print, lint=absent)
+    (report,) = lint_app(Installation(), Wanted(app=str(top)), progress=print, lint=absent)
 
     assert [one.code for one in report.findings] == ["missing-command"]

@@ -1,0 +1,144 @@
+"""The package repository with what the catalog asks of it: records, files, signatures.
+
+Everything is in one storage: packages, states, indexes, and where each package came from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from ovenbird.domain.catalog import CatalogEntry, RepositoryState
+from ovenbird.domain.packages import Package
+from ovenbird.domain.ports import Storage
+from ovenbird.packaging.package_signatures import signature_of
+from ovenbird.packaging.provenance import Provenance
+from ovenbird.packaging.repository import PackageRepository
+from ovenbird.packaging.signing import SigningKey
+
+POOL = "pool"
+
+
+class CatalogedRepository(PackageRepository):
+    """One repository, its packages' origins with them.
+
+    Args:
+        storage: Where it lives.
+        name: The repository's name.
+        key: Signs each state; also tells who signed a package.
+        component: The part of apt's side that packages join.
+        base_url: Of the repository as yum's clients reach it.
+        serve: Opens the storage under a URL that package managers on this host can read.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        name: str,
+        key: SigningKey,
+        component: str = "main",
+        base_url: str = "",
+        serve: Callable[[], AbstractContextManager[str]] | None = None,
+    ) -> None:
+        super().__init__(storage, name=name, signer=key, base_url=base_url, serve=serve)
+        self._component = component
+        self._files, self._key, self._provenance = storage, key, Provenance(storage)
+
+    def publish(
+        self,
+        packages: Sequence[Package],
+        *,
+        channel: str,
+        at: datetime,
+        component: str = "",
+    ) -> RepositoryState:
+        """Add packages to a channel, in the settings' component unless another one is named.
+
+        Raises:
+            Conflict: Another package of the same name, version and architecture is there.
+        """
+        component = component or self._component
+        return super().publish(packages, channel=channel, at=at, component=component)
+
+    def put_record(self, entry: CatalogEntry) -> None:
+        """Write where a package came from; the first record of a package stays."""
+        self._provenance.put(entry)
+
+    def records_of(self, name: str, version: str) -> tuple[CatalogEntry, ...]:
+        """Return the records of one version of a package, by file.
+
+        Raises:
+            OvenbirdError: A record is damaged.
+        """
+        return self._provenance.find(name, version)
+
+    def every_record(self) -> tuple[CatalogEntry, ...]:
+        """Return all records.
+
+        Raises:
+            OvenbirdError: A record is damaged.
+        """
+        return self._provenance.every()
+
+    def fetch(self, package: Package, into: Path) -> Package:
+        """Copy a package's file to this host and return the package with its new path.
+
+        Args:
+            package: As a record has it.
+            into: Directory that receives the file.
+
+        Raises:
+            NotFound: The repository has no such file.
+        """
+        file = PurePosixPath(package.path).name
+        target = into / file
+        into.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{file}.part")
+        part.write_bytes(self._files.read(_file_of(package)))
+        part.replace(target)
+        return replace(package, path=str(target))
+
+    @contextmanager
+    def fetched(self, package: Package) -> Iterator[Path]:
+        """Give a copy of a package's file on this host, for as long as the block lasts.
+
+        Raises:
+            NotFound: The repository has no such file.
+        """
+        with tempfile.TemporaryDirectory(prefix="ovenbird-") as directory:
+            yield Path(self.fetch(package, Path(directory)).path)
+
+    def signer_of(self, path: Path, package: Package) -> str:
+        """Return the fingerprint of the key that signed a package file; empty for none.
+
+        Raises:
+            InvalidRequest: It is damaged, or its signature is bad, or of another key.
+        """
+        return signature_of(path, package.format, public_keys=self._key.known())
+
+    def prune_before(self, oldest: Mapping[str, int]) -> None:
+        """Remove the states before some, and the files that only they needed.
+
+        Args:
+            oldest: Channel → its oldest state that stays; other channels stay whole.
+
+        Raises:
+            OvenbirdError: A record or a shard is damaged.
+        """
+        keep = {
+            channel: [state.number for state in self.states(channel) if state.number >= number]
+            for channel, number in oldest.items()
+        }
+        self.prune(self.plan_pruning(keep))
+
+
+def _file_of(package: Package) -> str:
+    """Return a package's name in the storage: lists have it, records only the file's name."""
+    if package.path.startswith(f"{POOL}/"):
+        return package.path
+    return f"{POOL}/{package.name[:1]}/{package.name}/{PurePosixPath(package.path).name}"

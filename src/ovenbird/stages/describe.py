@@ -1,0 +1,103 @@
+"""What is in packages, and what the checks say: kept beside each package file.
+
+packages/hello_1.1.0_all.deb
+packages/hello_1.1.0_all.deb.facts.json
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pydantic
+from pydantic import TypeAdapter
+
+from ovenbird.domain.apps import AppSpec
+from ovenbird.domain.catalog import PackageFacts
+from ovenbird.domain.packages import Package
+from ovenbird.domain.ports import Progress
+from ovenbird.packaging import checks, linters
+from ovenbird.packaging.facts import facts_of
+from ovenbird.packaging.path_checks import TOOL
+from ovenbird.stages.build import LOG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Facts of one package file, and whose they are."""
+
+    digest_sha256: str
+    facts: PackageFacts
+
+
+_KEPT = TypeAdapter(Description)
+
+
+def describe(
+    packages: Sequence[Package],
+    spec: AppSpec,
+    *,
+    epoch_s: int,
+    branch: str,
+    progress: Progress,
+) -> tuple[PackageFacts, ...]:
+    """Look into packages that were built, and refuse those that would not work.
+
+    Args:
+        packages: Their files are in the build's outbox.
+        spec: What they were made from.
+        epoch_s: The commit's time, seconds since 1970.
+        branch: What was built, when it is known.
+        progress: Told each warning.
+
+    Raises:
+        InvalidRequest: A package would not work on the machine; all errors are named.
+    """
+    found = []
+    for package in packages:
+        facts = kept(package)
+        if facts is None:
+            facts = _described(package, spec, epoch_s=epoch_s, branch=branch)
+            for finding in facts.findings:
+                progress(f"{finding.level}: {finding.tool}: {checks.said(finding)}")
+            checks.refuse(f for f in facts.findings if f.tool == TOOL)
+            _keep(package, facts)
+        found.append(facts)
+    return tuple(found)
+
+
+def kept(package: Package) -> PackageFacts | None:
+    """Return what was written beside a package file, if it is about this very file."""
+    try:
+        found = _KEPT.validate_json(_place(package).read_bytes())
+    except (OSError, pydantic.ValidationError):
+        return None
+    return found.facts if found.digest_sha256 == package.digest_sha256 else None
+
+
+def _described(package: Package, spec: AppSpec, *, epoch_s: int, branch: str) -> PackageFacts:
+    path = Path(package.path)
+    log = path.with_name(LOG)
+    builder = f"ovenbird {version('ovenbird')} on {platform.node()}"
+    facts = facts_of(
+        package, log_path=str(log) if log.exists() else "", builder=builder, epoch_s=epoch_s
+    )
+    own = spec.package_of(package.name, package.architecture)
+    findings = checks.check(own, package.format, facts)
+    findings += linters.lint(path, package.format).findings
+    return replace(facts, findings=findings, build_branch=branch)
+
+
+def _keep(package: Package, facts: PackageFacts) -> None:
+    place = _place(package)
+    part = place.with_name(f"{place.name}.part")
+    found = Description(digest_sha256=package.digest_sha256, facts=facts)
+    part.write_bytes(_KEPT.dump_json(found))
+    part.replace(place)
+
+
+def _place(package: Package) -> Path:
+    return Path(f"{package.path}.facts.json")
