@@ -174,6 +174,7 @@ def test_a_node_app_has_its_production_modules_alone(tmp_path: Path) -> None:
     names = {str(path.relative_to(tree)) for path in tree.rglob("*")}
     assert "node_modules/greet" in names
     gone = {"node_modules/never", "node_modules/.package-lock.json", ".npmrc", ".env", "dist"}
+    gone |= {"ovenbird.yaml", ".git"}
     assert not names & gone
 
 

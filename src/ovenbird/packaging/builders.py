@@ -39,7 +39,7 @@ find node_modules -type d -path '*/build/Release/*' \\( -name obj.target -o -nam
 find node_modules -type f -path '*/build/*' \
   \\( -name Makefile -o -name '*.mk' -o -name config.gypi \\) -exec rm -f {} +
 tar --create --file "$HOME/app.tar" --anchored --no-wildcards --exclude="./$2" \
-  --exclude=./.npmrc --wildcards --exclude='./.git*' --exclude='./.env*' .
+  --exclude=./.npmrc --exclude=./ovenbird.yaml --wildcards --exclude='./.git*' --exclude='./.env*' .
 mkdir -p "$1"
 tar --extract --file "$HOME/app.tar" --directory "$1" --no-same-owner
 rm -f "$HOME/app.tar"

@@ -23,6 +23,7 @@ NODE_PORT, JAVA_PORT, GO_PORT, SITE_PORT = 3000, 8080, 8080, 80
 SITES = (".", "public", "site", "www", "htdocs", "html")
 BUILT_SITES = ("dist", "build", "out", "public")
 KNOWN = "pyproject.toml, requirements.txt, package.json, go.mod, pom.xml, Makefile, index.html"
+_COMPILES = re.compile(r"\$[({]C(?:C|XX)[)}]|\b(?:gcc|g\+\+|clang|go build|cargo|rustc)\b")
 _NGINX = "nginx-of-the-site.conf"  # written by the build
 _JAR = r"""mkdir -p dist{place}
 for jar in {found}; do
@@ -33,7 +34,7 @@ for jar in {found}; do
 done
 test -e dist{place}/{name}.jar"""
 # Java takes its home from the account's, which a build's account does not have.
-_MAVEN = """mvn --batch-mode --quiet -DskipTests -Duser.home="$HOME" \\
+_MAVEN = """{program} --batch-mode --quiet -DskipTests -Duser.home="$HOME" \\
   -Dproject.build.outputTimestamp="$SOURCE_DATE_EPOCH" package
 """
 _GRADLE = """GRADLE_USER_HOME="$HOME/.gradle" {program} --no-daemon --quiet assemble
@@ -107,8 +108,9 @@ def _java(top: Path) -> Beginning | None:
     said = re.search(r"<artifactId>\s*([^<\s]+)\s*</artifactId>", own)
     name = package_name(said[1] if said else top.name)
     place, port = f"/opt/{name}", hints.exposed_port(top) or JAVA_PORT
-    wrapper = "./gradlew" if (top / "gradlew").is_file() else "gradle"
-    builds = _MAVEN if pom else _GRADLE.format(program=wrapper)
+    wrapper, plain = ("./mvnw", "mvn") if pom else ("./gradlew", "gradle")
+    program = wrapper if (top / wrapper).is_file() else plain
+    builds = (_MAVEN if pom else _GRADLE).format(program=program)
     jars = "target/*.jar" if pom else "build/libs/*.jar"
     about = re.search(r"<description>\s*([^<]+?)\s*</description>", own)
     return Beginning(
@@ -218,6 +220,7 @@ def _make(top: Path) -> Beginning | None:
             port=port,
         ),
         port=port,
+        architecture="amd64" if _COMPILES.search(hints.makefile(top)) else "all",
         notes=(*notes, "Look at `architecture` and `depends`: a Makefile does not say them"),
     )
 

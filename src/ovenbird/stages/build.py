@@ -127,7 +127,7 @@ def _build(
             for step in builders.steps(
                 spec.build, checkout, checkout=room.checkout, home=room.home
             ):
-                progress(f"Building with `{step.said}`")
+                progress(f"Building with `{_brief(step.said)}`")
                 file.write(f"$ {step.said}\n")
                 try:
                     room.run(
@@ -188,11 +188,16 @@ def _failure(
     late = "within_s" in error.facts
     ended = f"ran past {spec.build.timeout_s:g} s" if late else how_it_ended(error)
     return CommandFailed(
-        f"The build of `{spec.app}` failed: `{said}` {ended}",
+        f"The build of `{spec.app}` failed: `{_brief(said)}` {ended}",
         hint=f"Read `{log}`; to repeat it: `{repeating(source, spec.build, said)}`",
         log=str(log),
         stderr="\n".join(str(error.facts.get("stderr", "")).splitlines()[-TAIL_LINES:]),
     )
+
+
+def _brief(said: str) -> str:
+    first, *more = said.strip().splitlines()
+    return f"{first} …" if more else first
 
 
 def repeating(source: Source, how: BuildSpec, said: str) -> str:
@@ -206,7 +211,8 @@ def repeating(source: Source, how: BuildSpec, said: str) -> str:
     place = shlex.quote(f"repeat/{source.directory}".rstrip("/"))
     clone = f"git clone -q {shlex.quote(source.url)} repeat"
     there = f"{clone} && git -C repeat checkout -q {source.commit} && cd {place}"
-    if how.kind in {BuildKind.COMMAND, BuildKind.MAKE} or said == how.command:
+    typed = how.kind in {BuildKind.COMMAND, BuildKind.MAKE} or said == how.command
+    if typed and "\n" not in said:
         return f"{there} && sh -e -c {shlex.quote(said)}"
     return f"{there} && ovenbird package build"
 

@@ -227,6 +227,7 @@ def opened_site(checkout: Path, directory: str, *, seen: Sequence[str]) -> Itera
         directory: The same, relative to the checkout's root; empty for the root.
         seen: Directories that the build must see where they are.
     """
+    checkout = checkout.absolute()
     tree = _tree(checkout, directory)
     home = tree.with_name(f"{tree.name}.home")
     shutil.rmtree(home, ignore_errors=True)

@@ -199,6 +199,53 @@ def test_what_nobody_knows_is_said(tmp_path: Path) -> None:
     assert "# Look at this: Nobody is known as `maintainer`.\n" in manifest.text
 
 
+@pytest.mark.parametrize(
+    ("build_file", "wrapper", "folder"),
+    [("pom.xml", "mvnw", "target"), ("build.gradle", "gradlew", "build/libs")],
+)
+def test_the_jar_that_runs_is_taken(
+    build_file: str, wrapper: str, folder: str, tmp_path: Path
+) -> None:
+    jars = "hello-1.0.jar hello-1.0-sources.jar hello-1.0-javadoc.jar hello-1.0-plain.jar"
+    script = f"#!/bin/sh\nmkdir -p {folder}\ncd {folder}\nfor j in {jars}; do echo $j >$j; done\n"
+    files = {build_file: repositories.POM, wrapper: script}
+    top = repositories.write(tmp_path / "hello-java", files)
+    (top / wrapper).chmod(0o755)
+
+    spec = begun(top, {})[0]
+    run(["sh", "-e", "-c", spec.build.command], timeout_s=20, cwd=top)
+
+    made = [path for path in (top / "dist").rglob("*") if path.is_file()]
+    assert made == [top / "dist/opt/hello-java/hello-java.jar"]
+    assert made[0].read_text() == "hello-1.0.jar\n"
+
+
+def test_a_site_s_build_writes_the_server_s_configuration(tmp_path: Path) -> None:
+    spec, _ = begun(tmp_path / "top", {"public/index.html": "x"})
+
+    run(["sh", "-e", "-c", spec.build.command], timeout_s=20, cwd=tmp_path)
+
+    assert (tmp_path / "nginx-of-the-site.conf").read_text() == (
+        "server {\n  listen 80 default_server;\n  root /srv/top;\n"
+        '  location = /healthz { return 200 "ok\\n"; }\n}\n'
+    )
+    destinations = [content.destination for content in spec.package.contents]
+    assert destinations == ["/srv/top", "/etc/nginx/conf.d/top.conf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "architecture"),
+    [("dist:\n\t$(CC) -o x x.c\n", "amd64"), ("dist:\n\tcp a b\n", "all")],
+)
+def test_a_makefile_that_compiles_is_for_a_machine(
+    text: str, architecture: str, tmp_path: Path
+) -> None:
+    spec, manifest = begun(tmp_path / "top", {"Makefile": text})
+
+    assert spec.package.architecture == architecture
+    assert any("Makefile does not say" in note for note in manifest.notes)
+
+
 def test_a_low_port_needs_a_capability(tmp_path: Path) -> None:
     files = {"requirements.txt": "flask\n", "app.py": "x", "Dockerfile": "EXPOSE 80\n"}
 

@@ -194,6 +194,14 @@ def test_a_failure_says_the_line_that_repeats_it(work: Work, tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (3, "it is\n")
 
 
+def test_several_lines_are_shown_by_their_first(work: Work) -> None:
+    with pytest.raises(CommandFailed, match="`echo one …` exited with status 3") as caught:
+        work.build(app(BuildSpec(command="echo one\nexit 3\n")))
+
+    assert "Building with `echo one …`" in work.said
+    assert caught.value.hint.endswith("&& cd repeat && ovenbird package build`")
+
+
 def test_a_build_that_takes_too_long_is_stopped(work: Work) -> None:
     with pytest.raises(CommandFailed, match=r"`sleep 60` ran past 0\.5 s"):
         work.build(app(BuildSpec(command="sleep 60", timeout_s=0.5)))
