@@ -11,6 +11,7 @@ A manifest accepts a finding by its code, or by `CODE:PATH` with `*` and `?`:
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -43,6 +44,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "circular-relation": "packages of one manifest need each other in a circle",
         "contradictory-relation": "what a package needs it also refuses to be with",
         "unsatisfiable-relation": "no version satisfies all that is asked of it",
+        "unknown-code": "the manifest accepts a finding that there is not",
     }
 )
 _CHECKS = (
@@ -84,14 +86,29 @@ def check_alone(identity: Identity, facts: PackageFacts) -> tuple[Finding, ...]:
 
 
 def check_relations(packages: Sequence[PackageSpec]) -> tuple[Finding, ...]:
-    """Check the relations of a manifest's packages, before any is built."""
+    """Check the relations of a manifest's packages, and what it accepts, before any is built."""
     allowed = {package.name: package.allowed for package in packages}
     found = (
         one
         for one in impossible_relations(packages)
         if not is_allowed(one, allowed.get(one.place.partition(":")[0], ()))
     )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys((*found, *_unknown(packages))))
+
+
+def _unknown(packages: Sequence[PackageSpec]) -> Iterator[Finding]:
+    for package in packages:
+        for code in (entry.partition(":")[0] for entry in package.allowed):
+            if code not in CODES:
+                near = difflib.get_close_matches(code, CODES, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else "see docs/reference/checks.md"
+                yield Finding(
+                    tool=path_checks.TOOL,
+                    code="unknown-code",
+                    level="error",
+                    text=f"`{code}` is no finding; {hint}",
+                    place=f"{package.name}: allow",
+                )
 
 
 def refuse(findings: Iterable[Finding]) -> None:

@@ -16,7 +16,7 @@ from typing import assert_never
 
 from ovenbird.domain.catalog import PackageFacts, PackageFile
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.packaging import payloads
+from ovenbird.packaging import ar_files, payloads
 from ovenbird.packaging.rpm_headers import RpmHeader, read_header
 from ovenbird.system.commands import piped
 
@@ -109,7 +109,7 @@ def _deb(path: Path) -> tuple[Identity, PackageFacts]:
         maintainer=fields.get("Maintainer", ""),
         homepage=fields.get("Homepage", ""),
         installed_bytes=int(fields.get("Installed-Size", "0")) * 1024,
-        is_signed=any(name.startswith("_gpg") for name in _ar_names(path)),
+        is_signed=any(member.name.startswith("_gpg") for member in ar_files.members(path)),
     )
     with payloads.archive(path, PackageFormat.DEB) as tar:
         files = tuple(_files(tar))
@@ -151,19 +151,6 @@ def _conffiles(text: str) -> Iterator[str]:
         # Since dpkg 1.20.6 a flag may stand before the path. Source: deb-conffiles(5).
         if path := line.removeprefix("remove-on-upgrade ").strip():
             yield path
-
-
-def _ar_names(path: Path) -> Iterator[str]:
-    """Yield the names of an ar archive's members. Source: deb(5)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(header := file.read(60)) == 60:
-            yield header[:16].decode(errors="replace").rstrip(" /")
-            length = int(header[48:58])
-            if file.tell() + length > size:
-                raise EOFError("it breaks off")
-            file.seek(length + length % 2, 1)
 
 
 def _rpm(path: Path) -> tuple[Identity, PackageFacts]:

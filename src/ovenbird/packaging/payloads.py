@@ -125,6 +125,8 @@ def archive(path: Path, format_: PackageFormat) -> Iterator[tarfile.TarFile]:
         tarfile.open(fileobj=stream, mode="r|") as tar,
     ):
         yield tar
+        while stream.read(CHUNK_BYTES):  # checksums stand behind the last member
+            pass
 
 
 @contextmanager
@@ -205,7 +207,7 @@ def _first_names(path: Path) -> set[str]:
     """Return the names with which a package of Alpine or Arch Linux begins; else nothing."""
     names = set()
     try:
-        with archive(path, PackageFormat.APK) as tar:
+        with _decompressed(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 names.add(member.name)
                 if not is_control(member.name):

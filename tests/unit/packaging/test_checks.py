@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -451,6 +453,14 @@ def test_relations_of_each_format_are_checked_and_accepted_alike() -> None:
     assert check_relations([rpm]) == ()
 
 
+def test_a_code_that_is_none_is_told_with_the_nearest() -> None:
+    (one,) = check_relations([spec(allowed=("set-uid:/opt/*", "foreign-paht"))])
+
+    assert said(one) == (
+        "`hello: allow`: `foreign-paht` is no finding; did you mean `foreign-path`? (unknown-code)"
+    )
+
+
 @pytest.mark.parametrize(
     ("relation", "expected"),
     [
@@ -472,3 +482,10 @@ def test_every_code_is_explained() -> None:
 
     assert all(is_allowed(Finding(tool="", code=c, level="", text=""), [c]) for c in CODES)
     assert not is_allowed(found, [code for code in CODES if code != "set-uid"])
+
+
+def test_the_reference_has_every_code() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/checks.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \| (.*) \|$", page, re.MULTILINE)
+
+    assert rows == [(code, text) for code, text in CODES.items()]

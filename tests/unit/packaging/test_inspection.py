@@ -8,6 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import PackageFormat
@@ -180,3 +182,42 @@ def test_a_hostile_package_writes_nothing_outside(tmp_path: Path, names: list[st
 )
 def test_first_bytes_tell_scripts_and_programs(head: bytes, interpreter: str, machine: str) -> None:
     assert (interpreter_of(head), machine_of(head)) == (interpreter, machine)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_package_with_a_bit_that_fell_over_is_refused(
+    files: dict[PackageFormat, Path], tmp_path: Path, format_: PackageFormat
+) -> None:
+    data = bytearray(files[format_].read_bytes())
+    data[-60] ^= 0x10  # in what it installs
+    path = tmp_path / "altered"
+    path.write_bytes(data)
+
+    with pytest.raises(InvalidRequest):
+        inspect(path)
+
+
+@given(data=st.data())
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_is_given_is_read_or_refused(
+    files: dict[PackageFormat, Path], tmp_path: Path, data: st.DataObject
+) -> None:
+    # rpm's own reader stands before ours, and is slow to start.
+    format_ = data.draw(st.sampled_from([one for one in FORMATS if one is not PackageFormat.RPM]))
+    content = bytearray(files[format_].read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=40))
+    path = tmp_path / "altered"
+    path.write_bytes(content)
+
+    try:
+        identity, _ = inspect(path)
+    except InvalidRequest as error:
+        assert str(path) in str(error)  # noqa: PT017 - either is right
+    else:
+        assert identity.name

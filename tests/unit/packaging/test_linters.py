@@ -16,7 +16,7 @@ E: hello: missing-dependency-on-libc needed by opt/hello/bin/true
 E: hello: no-copyright-file
 E: hello: file-in-etc-not-marked-as-conffile [etc/nginx/conf.d/hello.conf]
 W: hello: maintainer-script-empty [postinst]
-W: hello: non-standard-file-perm 0640 != 0644 [etc/hello/c.toml]
+W: hello: non-standard-dir-perm 0700 != 0755 [etc/hello/]
 W: hello: maintainer-script-lacks-debhelper-token
 running with root privileges is not recommended!
 """
@@ -52,9 +52,7 @@ def test_lintian_s_lines_are_read_and_what_apps_do_on_purpose_is_left_out() -> N
         finding(
             "lintian", "maintainer-script-empty", "warning", "maintainer script empty", "postinst"
         ),
-        finding(
-            "lintian", "non-standard-file-perm", "warning", "0640 != 0644", "/etc/hello/c.toml"
-        ),
+        finding("lintian", "non-standard-dir-perm", "warning", "0700 != 0755", "/etc/hello"),
         finding(
             "lintian",
             "maintainer-script-lacks-debhelper-token",
@@ -97,7 +95,7 @@ def test_a_linter_that_is_not_there_is_told(format_: PackageFormat, tmp_path: Pa
 @pytest.mark.parametrize(
     ("format_", "ending", "expected"),
     [
-        (PackageFormat.DEB, "deb", ("non-standard-file-perm", "/etc/hello/c.toml")),
+        (PackageFormat.DEB, "deb", ("maintainer-script-empty", "postinst")),
         (PackageFormat.RPM, "rpm", ("arch-independent-package-contains-binary-or-object", "")),
     ],
 )
