@@ -16,6 +16,7 @@ _MAX_BYTES = 1 << 20  # larger files say nothing that a manifest needs
 _EXPOSED = re.compile(r"^\s*EXPOSE\s+(\d+)", re.IGNORECASE | re.MULTILINE)
 _COMMAND = re.compile(r"^\s*CMD\s+(.+)$", re.IGNORECASE | re.MULTILINE)
 _ENTRYPOINT = re.compile(r"^\s*ENTRYPOINT\s+(.+)$", re.IGNORECASE | re.MULTILINE)
+_GIVEN = re.compile(r"(?:--port[= ]|-p[= ]?|(?:--bind|-b)[= ]?\S*:|0\.0\.0\.0:)(\d{2,5})\b")
 _TARGET = re.compile(r"^([A-Za-z0-9][\w.-]*)\s*:(?!=)", re.MULTILINE)
 
 
@@ -66,12 +67,21 @@ def start_line(top: Path) -> str:
             return command.strip()
     docker = text(top / "Dockerfile")
     words = [_words(found) for found in (_last(_ENTRYPOINT, docker), _last(_COMMAND, docker))]
-    return " ".join(line for line in words if line)
+    line = " ".join(line for line in words if line)
+    return "" if line.startswith(("/", "./")) else line  # a file of the container's own
 
 
 def exposed_port(top: Path) -> int | None:
     """Return the port that a Dockerfile exposes."""
     found = _EXPOSED.search(text(top / "Dockerfile"))
+    return int(found[1]) if found and 0 < int(found[1]) < 65536 else None
+
+
+def said_port(top: Path) -> int | None:
+    """Return the port that the repository names: a Dockerfile exposes it, or the app gets it."""
+    if (exposed := exposed_port(top)) is not None:
+        return exposed
+    found = _GIVEN.search(start_line(top))
     return int(found[1]) if found and 0 < int(found[1]) < 65536 else None
 
 

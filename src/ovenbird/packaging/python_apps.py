@@ -36,7 +36,7 @@ def recognize(top: Path) -> Beginning | None:
     name = package_name(about.get("name", "") or top.name)
     place = f"/opt/{name}"
     needed = _needed(top, about)
-    port = hints.exposed_port(top) or (FLASK_PORT if _runs_flask(needed) else PORT)
+    port = hints.said_port(top) or (FLASK_PORT if _runs_flask(needed) else PORT)
     line, notes = _line(top, port, about=about, needed=needed)
     ships = not has_project or _is_started_from_sources(top, line)
     directory = f"{place}/app" if ships else ""

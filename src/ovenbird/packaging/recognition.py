@@ -74,7 +74,7 @@ def _go(top: Path) -> Beginning | None:
     commands = [path.parent for path in sorted(top.glob("cmd/*/main.go"))]
     own = [path for path in commands if path.name == name] or commands
     package = "." if (top / "main.go").is_file() or not own else f"./{own[0].relative_to(top)}"
-    port = hints.exposed_port(top) or GO_PORT
+    port = hints.said_port(top) or GO_PORT
     target = f"build/{name}"
     return Beginning(
         name=name,
@@ -107,7 +107,7 @@ def _java(top: Path) -> Beginning | None:
     )
     said = re.search(r"<artifactId>\s*([^<\s]+)\s*</artifactId>", own)
     name = package_name(said[1] if said else top.name)
-    place, port = f"/opt/{name}", hints.exposed_port(top) or JAVA_PORT
+    place, port = f"/opt/{name}", hints.said_port(top) or JAVA_PORT
     wrapper, plain = ("./mvnw", "mvn") if pom else ("./gradlew", "gradle")
     program = wrapper if (top / wrapper).is_file() else plain
     builds = (_MAVEN if pom else _GRADLE).format(program=program)
@@ -140,7 +140,7 @@ def _node(top: Path) -> Beginning | None:
     if not raw or not (line or (main and (top / main).is_file())):
         return None
     name = package_name(hints.word(raw.get("name")) or top.name)
-    place, port = f"/opt/{name}", hints.exposed_port(top) or NODE_PORT
+    place, port = f"/opt/{name}", hints.said_port(top) or NODE_PORT
 
     def program(word: str) -> str:
         own = {"node": "/usr/bin/node", "npx": "/usr/bin/npx"}
@@ -195,7 +195,7 @@ def _make(top: Path) -> Beginning | None:
     if not targets:
         return None
     name = package_name(top.name)
-    place, port = f"/opt/{name}", hints.exposed_port(top) or JAVA_PORT
+    place, port = f"/opt/{name}", hints.said_port(top) or JAVA_PORT
     build, contents = BuildSpec(kind=BuildKind.MAKE), Piece(origin="dist/", destination=place)
     notes: tuple[str, ...] = ()
     programs = f"{place}/bin"

@@ -77,6 +77,24 @@ SAMPLES = {
         command="/opt/top/venv/bin/uvicorn --port 8000 web:app", into="/opt/top/venv",
         contents=("dist/opt/top/venv", "web.py"),
     ),
+    "a dockerfile's command": Sample(
+        files={
+            "requirements.txt": "uvicorn\n", "hello/web.py": "app = 1\n", "Dockerfile": "FROM x\n"
+            'CMD ["old"]\nCMD ["uvicorn", "hello.web:app", "--port", \\\n  "8123"]\n',
+        },
+        app="top", kind=PYTHON, port=8123, depends=("python3",), requirements="requirements.txt",
+        command="/opt/top/venv/bin/uvicorn hello.web:app --port 8123", into="/opt/top/venv",
+        contents=("dist/opt/top/venv", "hello"),
+    ),
+    "a container's own script says nothing": Sample(
+        files={
+            "requirements.txt": "x\n", "main.py": "x",
+            "Dockerfile": 'ENTRYPOINT ["/entrypoint.sh"]\nEXPOSE 8088\n',
+        },
+        app="top", kind=PYTHON, port=8088, depends=("python3",), requirements="requirements.txt",
+        command="/opt/top/venv/bin/python3 main.py", into="/opt/top/venv",
+        contents=("dist/opt/top/venv", "main.py"),
+    ),
     "setup.py, started from its sources": Sample(
         files={
             "setup.py": "from setuptools import setup\nsetup(\n    name='old-one',\n)\n",
