@@ -15,16 +15,18 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.keys import Key
+from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run
 from ovenbird.system.locks import file_lock
 
 TIMEOUT_S = 120.0  # a key of RSA needs random numbers, and a busy machine its time
+GONE_WITHIN = timedelta(seconds=5)  # an agent that was told to end; it takes milliseconds
 SOCKET_BYTES = 107  # Source: unix(7), sun_path, without the zero at its end
 LONGEST_SOCKET = "S.gpg-agent.browser"
 PASSPHRASE = "passphrase"  # noqa: S105 - the name of the file that has it
@@ -70,12 +72,12 @@ class Gnupg:
     def _alone(self) -> Iterator[None]:
         with file_lock(self.home.with_name(f"{self.home.name}.lock")):
             self._tighten()
-            foreign = self.home.exists() and self._agent_answers()
+            is_ours = not (self.home.exists() and _answers(self._socket()))
             try:
                 yield
             finally:
-                if self.home.exists() and not foreign:  # an agent that we met may have its uses
-                    run(["gpgconf", "--homedir", self.home, "--kill", "all"], timeout_s=TIMEOUT_S)
+                if self.home.exists() and is_ours:  # an agent that we met may have its uses
+                    self._end_agent()
 
     def run(self, *words: str | Path) -> str:
         """Run gpg on this home.
@@ -175,8 +177,19 @@ class Gnupg:
         for path in self.home.glob("private-keys-v1.d/*.key"):
             path.chmod(0o600)
 
-    def _agent_answers(self) -> bool:
-        """Tell whether an agent of this home is there that we did not start."""
+    def _end_agent(self) -> None:
+        """End our agent, and see it go: who comes next must not take it for another's."""
+        run(["gpgconf", "--homedir", self.home, "--kill", "all"], timeout_s=TIMEOUT_S)
+        place = self._socket()
+        with suppress(TimeoutError):  # it hangs; the next one who works here uses it
+            await_true(lambda: not _answers(place), within=GONE_WITHIN, every_s=0.002)
+
+    def _socket(self) -> Path:
+        """Return where the home's agent listens.
+
+        Raises:
+            InvalidRequest: The path is too long.
+        """
         asked = run(
             ["gpgconf", "--homedir", self.home, "--list-dirs", "agent-socket"], timeout_s=TIMEOUT_S
         )
@@ -186,8 +199,13 @@ class Gnupg:
                 f"The path of the key's home `{self.home}` is too long for GnuPG's sockets",
                 hint="Name another one as `repository.signing_key`",
             )
-        with closing(socket.socket(socket.AF_UNIX)) as probe:
-            return probe.connect_ex(str(place)) == 0
+        return place
+
+
+def _answers(place: Path) -> bool:
+    """Tell whether somebody listens at a socket."""
+    with closing(socket.socket(socket.AF_UNIX)) as probe:
+        return probe.connect_ex(str(place)) == 0
 
 
 def signing_words(keys: Sequence[str], at_epoch_s: int | None) -> list[str]:

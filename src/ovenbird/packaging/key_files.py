@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed, InvalidRequest, NotFound
+from ovenbird.domain.keys import Key
 from ovenbird.packaging.gnupg import Gnupg
 
 
@@ -35,27 +36,33 @@ def tried_key(path: Path, *, passphrase: bytes) -> str:
         # The pass phrase lies beside it: to stretch it well would take seconds for nothing.
         (gnupg.home / "gpg-agent.conf").write_text("s2k-count 65536\n")
         with gnupg.held():
-            copy = gnupg.home / "imported"
-            copy.touch(mode=0o600)
-            copy.write_bytes(data)
-            try:
-                gnupg.run("--import", copy)
-            except CommandFailed as error:
-                raise InvalidRequest(f"`{path}` has no OpenPGP key") from error
-            found = gnupg.secret_keys()
-            if len(found) != 1:
-                raise InvalidRequest(
-                    f"`{path}` has {len(found)} secret keys",
-                    hint="`gpg --export-secret-keys FINGERPRINT` writes one",
-                )
-            if found[0].problem:
-                raise InvalidRequest(f"The key in `{path}` cannot sign: {found[0].problem}")
+            key = _imported(gnupg, path, data)
             gnupg.keep_passphrase(passphrase)
             try:
-                gnupg.sign("--detach-sign", b"", keys=[found[0].fingerprint])
+                gnupg.sign("--detach-sign", b"", keys=[key.fingerprint])
             except CommandFailed as error:
                 raise InvalidRequest(
                     f"The key in `{path}` cannot sign: its pass phrase is another one",
                     hint="Name the file that has it by `--passphrase-file`",
                 ) from error
-            return found[0].fingerprint
+            return key.fingerprint
+
+
+def _imported(gnupg: Gnupg, path: Path, data: bytes) -> Key:
+    """Import the one secret key of a file."""
+    copy = gnupg.home / "imported"
+    copy.touch(mode=0o600)
+    copy.write_bytes(data)
+    try:
+        gnupg.run("--import", copy)
+    except CommandFailed as error:
+        raise InvalidRequest(f"`{path}` has no OpenPGP key") from error
+    found = gnupg.secret_keys()
+    if len(found) != 1:
+        raise InvalidRequest(
+            f"`{path}` has {len(found)} secret keys",
+            hint="`gpg --export-secret-keys FINGERPRINT` writes one",
+        )
+    if found[0].problem:
+        raise InvalidRequest(f"The key in `{path}` cannot sign: {found[0].problem}")
+    return found[0]

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound
+from ovenbird.domain.errors import CommandFailed, Conflict, InvalidRequest, NotFound
 from ovenbird.domain.keys import Key
 from ovenbird.domain.ports import Clock
 from ovenbird.packaging.gnupg import NOT_HERE, PASSPHRASE, Gnupg, signing_words
@@ -317,8 +317,7 @@ class SigningKey:
                 ledger = self._make(ledger)
             found = self._usable(ledger)
             names = [key.fingerprint for key in found]
-            if (self.home / PASSPHRASE).exists():
-                self._gnupg.sign("--detach-sign", b"", keys=names)
+            self._try_passphrase(names)
             data, path = self._gnupg.export(names), self.home / PUBLIC
             if not path.exists() or path.read_bytes() != data:
                 replace_file(path, data)
@@ -326,6 +325,17 @@ class SigningKey:
                 self._write(ledger)
             self._looked = found
         return self._looked
+
+    def _try_passphrase(self, names: Collection[str]) -> None:
+        if not (self.home / PASSPHRASE).exists():
+            return
+        try:
+            self._gnupg.sign("--detach-sign", b"", keys=tuple(names))
+        except CommandFailed as error:
+            raise InvalidRequest(
+                f"The pass phrase in `{self.home / PASSPHRASE}` is not that of the signing key",
+                hint="Write the right one into its first line",
+            ) from error
 
     def _make(self, ledger: Ledger) -> Ledger:
         """Make a key that signs beside those of the ledger."""

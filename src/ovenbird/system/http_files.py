@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
     def _answer(self) -> None:
-        name = unquote(urlsplit(self.path).path).removeprefix("/")
+        name = _name(self.path)
         start, end = self._wanted()
         begun = False
         try:
@@ -172,6 +172,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
+
+
+def _name(path: str) -> str:
+    """Return what a path means: apt asks for ``/./InRelease`` where a repository is flat."""
+    parts = unquote(urlsplit(path).path).split("/")
+    return "/".join(part for part in parts if part not in {"", "."})
 
 
 def _last(size: int, end: int | None) -> int:

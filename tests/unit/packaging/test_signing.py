@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -278,6 +279,9 @@ def test_a_key_with_a_pass_phrase_signs_when_its_file_is_named(
     assert sorted(verified(key.ensure(), key.detach_sign(b"1"), b"1", tmp_path)) == sorted(
         [theirs, new]
     )
+    (key.home / "passphrase").write_text("another")
+    with pytest.raises(InvalidRequest, match="is not that of the signing key"):
+        key.ensure()
 
 
 def test_an_imported_key_signs_beside_the_one_that_did(key: SigningKey, tmp_path: Path) -> None:
@@ -438,3 +442,26 @@ def test_a_home_whose_path_is_too_long_is_refused(
         return
     with pytest.raises(InvalidRequest, match="too long"):
         SigningKey(home).ensure()
+
+
+def test_an_agent_that_was_there_stays(key: SigningKey) -> None:
+    key.ensure()
+    run(["gpg-connect-agent", "--homedir", key.home, "/bye"], timeout_s=20)
+    before = agents(key.home)
+    try:
+        key.clear_sign(b"1")
+
+        assert agents(key.home) == before
+        assert len(before) == 1
+    finally:
+        run(["gpgconf", "--homedir", key.home, "--kill", "all"], timeout_s=20)
+
+
+def test_many_sign_at_once(key: SigningKey, tmp_path: Path) -> None:
+    several = [key, SigningKey(key.home, algorithm=FAST), SigningKey(key.home, algorithm=FAST)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda number: several[number % 3].detach_sign(b"1"), range(6)))
+
+    public = key.ensure()
+    assert len(key.list_keys()) == 1
+    assert all(verified(public, one, b"1", tmp_path) == [key.fingerprint()] for one in found)

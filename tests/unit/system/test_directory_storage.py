@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from ovenbird.domain.errors import InvalidRequest, NotFound, OvenbirdError
+from ovenbird.system.clock import await_true
 from ovenbird.system.directory_storage import OWN, DirectoryStorage
 from tests.storage_contract import StorageContract, add_lines, create_one
 
@@ -71,6 +74,28 @@ def test_of_many_processes_that_create_exactly_one_wins(
     assert won.count(True) == 1
     assert storage.read("state-1") == f"{won.index(True)}\n".encode() * 20_000
     assert len(set(storage.read("pointer").split())) == 15
+
+
+def write_for_ever(storage: DirectoryStorage) -> None:
+    """Write until somebody kills the process."""
+    for number in itertools.count():
+        storage.write("a", f"{number % 10}".encode() * 3_000_000)
+        storage.create(f"new/{number}", f"{number % 10}".encode() * 3_000_000)
+
+
+def test_a_writer_that_is_killed_leaves_whole_files_and_no_lock(
+    storage: DirectoryStorage,
+) -> None:
+    writer = multiprocessing.get_context("spawn").Process(target=write_for_ever, args=(storage,))
+    writer.start()
+    await_true(lambda: storage.exists("new/2"), within=timedelta(seconds=30))
+    writer.kill()
+    writer.join()
+
+    sizes = {(len(data), len(set(data))) for data in map(storage.read, list(storage.names("")))}
+    assert sizes == {(3_000_000, 1)}
+    storage.write("a", b"1")
+    assert storage.read("a") == b"1"
 
 
 def test_the_storages_own_directory_is_no_name(storage: DirectoryStorage) -> None:

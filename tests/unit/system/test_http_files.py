@@ -46,6 +46,7 @@ def test_files_are_served_over_one_connection(connection: http.client.HTTPConnec
     assert ask(connection, "/pool/a%20b+~.deb") == (200, "10", b"0123456789")
     assert ask(connection, "/pool/a%20b+~.deb?x=1", "HEAD") == (200, "10", b"")
     assert ask(connection, "/empty") == (200, "0", b"")
+    assert ask(connection, "/./pool//a%20b+~.deb") == (200, "10", b"0123456789")
 
 
 @pytest.mark.parametrize("path", ["/none", "/", "/pool", "/pool/", "/../etc/passwd", "/%2e%2e/x"])
