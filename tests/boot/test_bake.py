@@ -18,7 +18,7 @@ from ovenbird.config.settings import cache_home
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin, ShellStep
-from ovenbird.packaging.apt_repository import AptRepository
+from ovenbird.packaging.repository import PackageRepository
 from ovenbird.packaging.signing import SigningKey
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
@@ -28,6 +28,7 @@ from ovenbird.stages.build import build
 from ovenbird.stages.share import share
 from ovenbird.system import git
 from ovenbird.system.clock import SystemClock
+from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.disks import mounted_root
 from ovenbird.system.workshop import Workshop
 
@@ -66,9 +67,8 @@ class Bakery:
             source, spec, checkout=checkout, outbox=self.home / "outbox", progress=self.said.append
         )
         key = SigningKey(self.home / "keys")
-        repository = AptRepository(
-            self.home / "repository", name="main", channel="candidate", key=key
-        )
+        storage = DirectoryStorage(self.home / "repository")
+        repository = PackageRepository(storage, name="main", signer=key)
         pin = PackagePin(
             name=packages[0].name,
             version=packages[0].version,

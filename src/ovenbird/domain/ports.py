@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -70,9 +70,15 @@ class Signer(Protocol):
 
     def ensure(self) -> Path: ...  # makes it unless it is there; path of the public keys (binary)
 
-    def session(self) -> AbstractContextManager[object]: ...  # signing inside is faster
+    def session(self) -> AbstractContextManager[object]: ...  # one thread signs faster inside
 
-    def fingerprint(self) -> str: ...
+    def check(self, known: Collection[str]) -> None: ...  # NotFound: none of them signs here
+
+    def known(self) -> bytes: ...  # public keys that sign or have signed (binary)
+
+    def fingerprint(self) -> str: ...  # of what signs packages
+
+    def fingerprints(self) -> tuple[str, ...]: ...  # of what signs repositories
 
     def clear_sign(self, data: bytes) -> bytes: ...
 
@@ -118,7 +124,7 @@ class Repository(Protocol):
 
     def prune_before(  # channel → its oldest state that stays; other channels stay whole
         self, oldest: Mapping[str, int]
-    ) -> None: ...
+    ) -> object: ...
 
 
 class PackageRecords(Protocol):

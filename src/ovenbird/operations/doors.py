@@ -28,7 +28,6 @@ from ovenbird.store.records import Store
 from ovenbird.system.build_rooms import BaseRooms
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
-from ovenbird.system.http_files import serving
 from ovenbird.system.workshop import Workshop
 
 ANSWERS_WITHIN_S = 3.0  # a connection to an endpoint on this host takes less than a millisecond
@@ -79,14 +78,13 @@ def open_ports(settings: Settings, store: Store) -> Ports:
 
 def open_repository(settings: Settings) -> CatalogedRepository:
     """Open the package repository alone; no environment is asked for anything."""
-    found, storage = settings.repository, _storage(settings)
+    found = settings.repository
     return CatalogedRepository(
-        storage,
+        _storage(settings),
         name=found.name,
         key=SigningKey(found.signing_key),
         component=found.component,
         base_url=found.base_url,
-        serve=partial(serving, storage),
     )
 
 

@@ -5,14 +5,14 @@ Everything is in one storage: packages, states, indexes, and where each package 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from ovenbird.domain.catalog import CatalogEntry, RepositoryState
+from ovenbird.domain.catalog import CatalogEntry
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Storage
 from ovenbird.packaging.package_signatures import signature_of
@@ -32,7 +32,6 @@ class CatalogedRepository(PackageRepository):
         key: Signs each state; also tells who signed a package.
         component: The part of apt's side that packages join.
         base_url: Of the repository as yum's clients reach it.
-        serve: Opens the storage under a URL that package managers on this host can read.
     """
 
     def __init__(
@@ -43,27 +42,9 @@ class CatalogedRepository(PackageRepository):
         key: SigningKey,
         component: str = "main",
         base_url: str = "",
-        serve: Callable[[], AbstractContextManager[str]] | None = None,
     ) -> None:
-        super().__init__(storage, name=name, signer=key, base_url=base_url, serve=serve)
-        self._component = component
+        super().__init__(storage, name=name, signer=key, component=component, base_url=base_url)
         self._files, self._key, self._provenance = storage, key, Provenance(storage)
-
-    def publish(
-        self,
-        packages: Sequence[Package],
-        *,
-        channel: str,
-        at: datetime,
-        component: str = "",
-    ) -> RepositoryState:
-        """Add packages to a channel, in the settings' component unless another one is named.
-
-        Raises:
-            Conflict: Another package of the same name, version and architecture is there.
-        """
-        component = component or self._component
-        return super().publish(packages, channel=channel, at=at, component=component)
 
     def put_record(self, entry: CatalogEntry) -> None:
         """Write where a package came from; the first record of a package stays."""
@@ -99,7 +80,8 @@ class CatalogedRepository(PackageRepository):
         target = into / file
         into.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{file}.part")
-        part.write_bytes(self._files.read(_file_of(package)))
+        with self._files.open(_file_of(package)) as (source, _size), part.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
         part.replace(target)
         return replace(package, path=str(target))
 
@@ -120,21 +102,6 @@ class CatalogedRepository(PackageRepository):
             InvalidRequest: It is damaged, or its signature is bad, or of another key.
         """
         return signature_of(path, package.format, public_keys=self._key.known())
-
-    def prune_before(self, oldest: Mapping[str, int]) -> None:
-        """Remove the states before some, and the files that only they needed.
-
-        Args:
-            oldest: Channel → its oldest state that stays; other channels stay whole.
-
-        Raises:
-            OvenbirdError: A record or a shard is damaged.
-        """
-        keep = {
-            channel: [state.number for state in self.states(channel) if state.number >= number]
-            for channel, number in oldest.items()
-        }
-        self.prune(self.plan_pruning(keep))
 
 
 def _file_of(package: Package) -> str:

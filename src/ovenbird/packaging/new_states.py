@@ -26,12 +26,14 @@ class Change:
         touched: Numbers of the shards in question.
         apply: Their rows → their new rows; may be asked several times.
         claimed: Called once the state is there.
-        anew: Make all index files anew, and a state also when no row is new.
+        always: Make a state also when no row is new.
+        anew: Make all index files anew; all shards are touched.
     """
 
     touched: Collection[int]
     apply: Callable[[Mapping[int, Rows]], dict[int, Rows]]
     claimed: Callable[[], None] = _nothing
+    always: bool = False
     anew: bool = False
 
 
@@ -51,7 +53,7 @@ def new_state(
     objects: Objects,
     base: StateRecord,
     *,
-    old: Mapping[int, Rows],
+    old: Mapping[int, Rows] | None,
     new: Mapping[int, Rows],
     at: datetime,
 ) -> NewState:
@@ -60,8 +62,8 @@ def new_state(
     Args:
         objects: Where the other one's files are read.
         base: The other one.
-        old: Number of the shard → its rows; empty to make all files anew.
-        new: Number of the shard → its rows as they are now; all shards when *old* is empty.
+        old: Number of the shard → its rows; None to make all files anew.
+        new: Number of the shard → its rows as they are now; all shards when *old* is None.
         at: The time that the signed files carry.
 
     Raises:
@@ -69,7 +71,7 @@ def new_state(
     """
     wanted: dict[str, bytes] = {}
     digests = dict(base.shards)
-    for number in sorted(n for n, rows in new.items() if rows != old.get(n)):
+    for number in sorted(n for n, rows in new.items() if rows != (old or {}).get(n)):
         digests.pop(number, None)
         if new[number]:
             digests[number], data = shard_object(new[number].values())
@@ -106,14 +108,18 @@ class _Splicing:
     """The index files of one new state; those with the same content are made once."""
 
     def __init__(
-        self, objects: Objects, base: StateRecord, old: Mapping[int, Rows], new: Mapping[int, Rows]
+        self,
+        objects: Objects,
+        base: StateRecord,
+        old: Mapping[int, Rows] | None,
+        new: Mapping[int, Rows],
     ) -> None:
         self._objects, self._base, self._old, self._new = objects, base, old, new
         self._made: dict[tuple[object, ...], Index] = {}
 
     def record(self, kind: IndexKind, wanted: dict[str, bytes]) -> IndexRecord:
         """Return the record of one index, and put its files to the objects to store."""
-        before = self._base.indexes.get(kind.key) if self._old else None
+        before = self._base.indexes.get(kind.key) if self._old is not None else None
         changed = self._changed(kind, before)
         if before is not None and not changed:
             return before
@@ -127,7 +133,7 @@ class _Splicing:
         changed = {}
         for number, rows in self._new.items():
             now = shard_text(kind, rows.values())
-            if before is None or now != shard_text(kind, _rows(self._old, number)):
+            if before is None or now != shard_text(kind, self._before(number)):
                 changed[number] = now
         return changed
 
@@ -146,6 +152,5 @@ class _Splicing:
                 raise damaged(place, f"`{kind.key}`: {error}") from error
         return self._made[key]
 
-
-def _rows(old: Mapping[int, Rows], number: int) -> Iterable[shards.Row]:
-    return old.get(number, {}).values()
+    def _before(self, number: int) -> Iterable[shards.Row]:
+        return (self._old or {}).get(number, {}).values()

@@ -17,27 +17,28 @@ Source: docs/decisions/0011-repository-states.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from ovenbird.domain.catalog import Finding, Pruning, RepositoryState
-from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.errors import NotFound
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Signer, Storage
 from ovenbird.packaging import pool, repository_states, shards
-from ovenbird.packaging.new_states import Change, NewState, new_state
+from ovenbird.packaging.claiming import Claims
+from ovenbird.packaging.new_states import Change
 from ovenbird.packaging.repository_checks import signature_findings, state_findings
 from ovenbird.packaging.repository_objects import PARALLEL, Objects, each
 from ovenbird.packaging.repository_pruning import Pruner
 from ovenbird.packaging.repository_states import StateRecord
 from ovenbird.packaging.served_states import ServedStates
 from ovenbird.packaging.shards import SHARDS, Row, RowKey, Rows
+from ovenbird.system.http_files import serving
 
 COMPONENT = "main"
-ATTEMPTS = 200  # at claiming a number, before it is said that others always win
 
 
 class PackageRepository:
@@ -47,10 +48,9 @@ class PackageRepository:
         storage: Where it lives.
         name: The repository's name.
         signer: Signs each state.
+        component: The part of apt's side that packages are in unless it is said.
         base_url: Of the repository as yum's clients reach it, for mirrorlists; empty for the
             storage's own.
-        serve: Opens the storage under a URL that package managers on this host can read; not
-            needed for a directory.
         parallel: How many requests to the storage may be under way at once.
     """
 
@@ -60,20 +60,21 @@ class PackageRepository:
         *,
         name: str,
         signer: Signer,
+        component: str = COMPONENT,
         base_url: str = "",
-        serve: Callable[[], AbstractContextManager[str]] | None = None,
         parallel: int = PARALLEL,
     ) -> None:
         self._storage, self._name, self._signer = storage, name, signer
-        self._serve, self._parallel = serve, parallel
+        self._component, self._parallel = component, parallel
         self._objects = Objects(storage, parallel=parallel)
-        self._served = ServedStates(
+        served = ServedStates(
             storage,
             name=name,
             signer=signer,
             base_url=base_url or storage.url,
             parallel=parallel,
         )
+        self._claims = Claims(storage, objects=self._objects, served=served, signer=signer)
 
     def publish(
         self,
@@ -81,7 +82,7 @@ class PackageRepository:
         *,
         channel: str,
         at: datetime,
-        component: str = COMPONENT,
+        component: str = "",
     ) -> RepositoryState:
         """Add packages to a channel and return the state that has them all.
 
@@ -93,7 +94,7 @@ class PackageRepository:
             packages: Built packages.
             channel: Which set of packages they join.
             at: The time that the signed files carry.
-            component: The part of apt's side that they are in.
+            component: The part of apt's side that they are in; empty for the usual one.
 
         Raises:
             Conflict: Another package of the same name, version and architecture is there; or
@@ -102,14 +103,14 @@ class PackageRepository:
             InvalidRequest: A package's file is damaged; channel or component have a bad name.
             OvenbirdError: The storage is damaged, full, or refuses.
         """
-        repository_states.checked_component(component)
+        part = repository_states.checked_component(component or self._component)
         wanted = {shards.key_of(package): package for package in packages}
         rows: dict[RowKey, Row] = {}  # kept from one attempt to the next
 
         def add(old: Mapping[int, Rows]) -> dict[int, Rows]:
             missing = _missing(wanted, old)
             new = [package for key, package in missing.items() if key not in rows]
-            for row in each(lambda p: self._pooled(p, component), new, parallel=self._parallel):
+            for row in each(lambda p: self._pooled(p, part), new, parallel=self._parallel):
                 rows[row.key] = row
             return _with(old, [rows[key] for key in missing])
 
@@ -150,7 +151,7 @@ class PackageRepository:
             NotFound: There is no such state.
         """
         repository_states.checked_channel(channel)
-        wanted = self._objects.served(channel) if number is None else number
+        wanted = self._objects.served(channel).number if number is None else number
         if wanted < 1:
             raise NotFound(
                 f"Channel `{channel}` has no state {number or ''}".rstrip(),
@@ -161,7 +162,7 @@ class PackageRepository:
     def states(self, channel: str) -> tuple[RepositoryState, ...]:
         """Return all states of a channel that are kept, oldest first."""
         repository_states.checked_channel(channel)
-        last = self._objects.served(channel)
+        last = self._objects.served(channel).number
         numbers = [n for n in self._objects.numbers(channel) if n <= last]
         records = each(lambda n: self._objects.record(channel, n), numbers, parallel=self._parallel)
         key = self._signer.ensure()
@@ -184,10 +185,10 @@ class PackageRepository:
     @contextmanager
     def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
         """Give the state under an address that package managers on this host can read."""
-        if self._serve is None or state.url.startswith(("file:", "http:", "https:")):
+        if state.url.startswith(("file:", "http:", "https:")):
             yield state
             return
-        with self._serve() as url:
+        with serving(self._storage) as url:
             yield replace(state, url=url)
 
     def repair(self, channel: str) -> RepositoryState:
@@ -198,37 +199,46 @@ class PackageRepository:
             OvenbirdError: The storage is damaged, full, or refuses.
         """
         repository_states.checked_channel(channel)
-        served = self._objects.served(channel)
-        newest = self._objects.newest(channel, served=served)
-        if newest == 0:
-            raise NotFound(f"Channel `{channel}` has no state", hint="Publish a package first")
-        record = self._objects.base(channel, newest)
-        with self._signer.session():
-            self._roll_forward(record, since=max(served - 1, 0))
-            return self._state(record, self._signer.ensure())
+        made = self._claims.repair(channel)
+        return self._state(made.record, made.key)
 
-    def plan_pruning(self, keep: Mapping[str, Collection[int]]) -> Pruning:
-        """Return which states and objects :meth:`prune` would remove; nothing is changed.
+    def plan_pruning(self, oldest: Mapping[str, int]) -> Pruning:
+        """Return which states and objects :meth:`prune_before` would remove; nothing is changed.
 
         Args:
-            keep: Channel → numbers of the states that stay; the newest stays in any case, and
-                so do all of a channel that is not named.
+            oldest: Channel → number of its oldest state that stays; the newest stays in any
+                case, and so do all of a channel that is not named.
 
         Raises:
             OvenbirdError: A record or a shard is damaged: then it is not known what is needed.
         """
-        return Pruner(self._storage, self._objects).plan(keep)
+        return Pruner(self._storage, self._objects).plan(oldest)
 
-    def prune(self, plan: Pruning) -> Pruning:
-        """Remove what was planned and is still not needed; return what was removed.
+    def prune_before(self, oldest: Mapping[str, int]) -> Pruning:
+        """Remove old states and all that no other state needs; return what was removed.
+
+        Killed at any point, the next pruning goes on, and nothing that a state needs is lost.
+
+        Args:
+            oldest: As for :meth:`plan_pruning`.
 
         Raises:
-            OvenbirdError: A record or a shard is damaged.
+            OvenbirdError: A record or a shard is damaged: nothing was removed.
         """
-        return Pruner(self._storage, self._objects).carry_out(plan)
+        return Pruner(self._storage, self._objects).prune(oldest)
 
-    def verify(self, channel: str | None = None, number: int | None = None) -> tuple[Finding, ...]:
-        """Read package files, shards and indexes again and compare them with the records.
+    def verify(self) -> tuple[Finding, ...]:
+        """Read the newest states of all channels again and say what is wrong with them.
+
+        Raises:
+            OvenbirdError: A record is damaged, or something is wrong with the key.
+        """
+        return (*self.verify_files(), *self.verify_signatures())
+
+    def verify_files(
+        self, channel: str | None = None, number: int | None = None
+    ) -> tuple[Finding, ...]:
+        """Compare package files, shards and indexes with the records.
 
         Args:
             channel: None for all.
@@ -247,7 +257,7 @@ class PackageRepository:
     def verify_signatures(
         self, channel: str | None = None, number: int | None = None
     ) -> tuple[Finding, ...]:
-        """Compare the signatures of states with the public keys that clients accept.
+        """Compare the signatures of states with the keys that sign or have signed.
 
         Args:
             channel: None for all.
@@ -257,84 +267,44 @@ class PackageRepository:
             NotFound: There is no such state.
             OvenbirdError: A record is damaged, or something is wrong with the key.
         """
-        key = self._signer.ensure()
+        records, known = self._asked(channel, number), self._signer.known()
         return tuple(
             found
-            for record in self._asked(channel, number)
-            for found in signature_findings(self._storage, record, key=key)
+            for record in records
+            for found in signature_findings(self._storage, record, known=known)
         )
 
     def _asked(self, channel: str | None, number: int | None) -> list[StateRecord]:
         channels = self._objects.channels() if channel is None else (channel,)
-        numbers = {name: number or self._objects.served(name) for name in channels}
+        numbers = {name: number or self._objects.served(name).number for name in channels}
         return [self._objects.record(name, found) for name, found in numbers.items() if found]
 
     def rebuild(self, channel: str, *, at: datetime) -> RepositoryState:
-        """Make a state with the newest one's packages, its index files all written anew.
+        """Make a state with the newest one's packages, its index files all compressed anew.
 
         For a storage whose index files were damaged; shards and records must be whole.
 
         Raises:
             OvenbirdError: The storage is damaged, full, or refuses.
         """
-        return self._change(channel, at, Change(touched=set(range(SHARDS)), apply=dict, anew=True))
+        change = Change(touched=set(range(SHARDS)), apply=dict, always=True, anew=True)
+        return self._change(channel, at, change)
+
+    def renew(self, channel: str, *, at: datetime) -> RepositoryState:
+        """Make a state with the newest one's packages, signed by the keys that sign now.
+
+        For the rotation of keys: nothing else needs to be published for clients to meet the
+        new one's signature.
+
+        Raises:
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        return self._change(channel, at, Change(touched=(), apply=dict, always=True))
 
     def _change(self, channel: str, at: datetime, change: Change) -> RepositoryState:
-        """Claim the next number for a change of some shards; see the module's docstring."""
         repository_states.checked_channel(channel)
-        based = self._newest(channel, change)
-        new = change.apply(based.rows)  # large files go to the pool before the key is held
-        with self._signer.session():
-            key = self._signer.ensure()  # says what is wrong with it before a state is claimed
-            for _ in range(ATTEMPTS):
-                record = self._attempt(based, new, change, at=at)
-                if record is not None:
-                    self._roll_forward(record, since=based.served)
-                    return self._state(record, key)
-                based = self._newest(channel, change)
-                new = change.apply(based.rows)
-        raise Conflict(
-            f"Other publishers of channel `{channel}` were first {ATTEMPTS} times",
-            hint="Publish again when there are fewer of them",
-        )
-
-    def _newest(self, channel: str, change: Change) -> _Based:
-        served = self._objects.served(channel)
-        newest = self._objects.newest(channel, served=served)
-        record = self._objects.base(channel, newest)
-        return _Based(served=served, record=record, rows=self._objects.rows(record, change.touched))
-
-    def _attempt(
-        self, based: _Based, new: Mapping[int, Rows], change: Change, *, at: datetime
-    ) -> StateRecord | None:
-        """Return the state that has the new rows; None when another took its number."""
-        if new == based.rows and based.record.number and not change.anew:
-            return based.record
-        old = {} if change.anew else based.rows
-        made = new_state(self._objects, based.record, old=old, new=new, at=at)
-        if not self._claim(made):
-            return None
-        # A pruning may have taken away, before the record was there, what no state had then.
-        change.claimed()
-        self._objects.put(made.objects)
-        return made.record
-
-    def _claim(self, made: NewState) -> bool:
-        """Store a state's objects, then its record; false when the number is taken."""
-        record = made.record
-        self._objects.put(made.objects)
-        name = repository_states.record_name(record.channel, record.number)
-        return self._storage.create(name, repository_states.render(record))
-
-    def _roll_forward(self, record: StateRecord, *, since: int) -> None:
-        """Serve a state, and those before it that nobody served; older ones first."""
-        channel = record.channel
-        between = range(since + 1, record.number) if since else self._objects.numbers(channel)
-        for number in between:
-            if number < record.number:
-                self._served.write(self._objects.base(channel, number))
-        self._served.write(record)
-        self._served.point(record)
+        made = self._claims.change(channel, change, at=at)
+        return self._state(made.record, made.key)
 
     def _pooled(self, package: Package, component: str) -> Row:
         return pool.add(self._storage, package, component=component)
@@ -349,20 +319,6 @@ class PackageRepository:
             component=repository_states.components_text(record),
             key_path=str(key),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Based:
-    """The state that a new one grows from.
-
-    Args:
-        served: Number of the newest state that readers are pointed to.
-        rows: Number of the shard → rows, for the shards in question.
-    """
-
-    served: int
-    record: StateRecord
-    rows: Mapping[int, Rows]
 
 
 def _missing(wanted: Mapping[RowKey, Package], old: Mapping[int, Rows]) -> dict[RowKey, Package]:

@@ -34,23 +34,23 @@ def state_findings(storage: Storage, objects: Objects, record: StateRecord) -> l
     return found
 
 
-def signature_findings(storage: Storage, record: StateRecord, *, key: Path) -> list[Finding]:
+def signature_findings(storage: Storage, record: StateRecord, *, known: bytes) -> list[Finding]:
     """Return what is wrong with the signatures of a state and of the channel's ``InRelease``.
 
     Args:
         storage: Of the repository.
         record: The state.
-        key: Public keys that are accepted (binary).
+        known: Public keys that count (binary).
     """
-    found = []
+    found: list[Finding] = []
     if apt_index.components(record.indexes):
         place = f"dists/{record.suite}"
-        found += _signature(storage, key, f"{place}/InRelease", "")
-        found += _signature(storage, key, f"{place}/Release.gpg", f"{place}/Release")
-        found += _signature(storage, key, f"dists/{record.channel}/InRelease", "")
+        found += _signature(storage, known, f"{place}/InRelease", "")
+        found += _signature(storage, known, f"{place}/Release.gpg", f"{place}/Release")
+        found += _signature(storage, known, f"dists/{record.channel}/InRelease", "")
     for architecture in yum_index.architectures(record.indexes):
         name = f"yum/{record.suite}/{architecture}/repodata/repomd.xml"
-        found += _signature(storage, key, f"{name}.asc", name)
+        found += _signature(storage, known, f"{name}.asc", name)
     return found
 
 
@@ -97,18 +97,19 @@ def _text_findings(
         yield finding("other-index", f"`{key}` is not what the packages say", place)
 
 
-def _signature(storage: Storage, key: Path, signed: str, text: str) -> list[Finding]:
+def _signature(storage: Storage, known: bytes, signed: str, text: str) -> list[Finding]:
     """Verify one signature by gpgv, as apt does.
 
     Args:
         storage: Where both are.
-        key: Public keys that are accepted.
+        known: Public keys that count.
         signed: Name of the signature, or of the text with its signature.
         text: Name of the text that a signature alone is of; empty for none.
     """
     names = [signed, *([text] if text else [])]
     with tempfile.TemporaryDirectory() as directory:
-        paths = [Path(directory) / str(number) for number in range(len(names))]
+        key, *paths = [Path(directory) / str(number) for number in range(len(names) + 1)]
+        key.write_bytes(known)
         try:
             for name, path in zip(names, paths, strict=True):
                 path.write_bytes(storage.read(name))

@@ -20,7 +20,7 @@ from ovenbird.domain.errors import NotFound
 from ovenbird.domain.ports import Storage
 from ovenbird.packaging import apt_index, repository_states, shards, yum_index
 from ovenbird.packaging.indexes import Index, IndexKind, IndexRecord
-from ovenbird.packaging.repository_states import StateRecord
+from ovenbird.packaging.repository_states import Pointer, StateRecord
 from ovenbird.packaging.shards import Row, Rows
 
 PARALLEL = 8  # requests under way at once; a bucket answers each in tens of milliseconds
@@ -55,15 +55,15 @@ class Objects:
     def __init__(self, storage: Storage, *, parallel: int = PARALLEL) -> None:
         self._storage, self._parallel = storage, parallel
 
-    def served(self, channel: str) -> int:
-        """Return the number of the newest state that readers are pointed to; 0 for none.
+    def served(self, channel: str) -> Pointer:
+        """Return the newest state that readers are pointed to; number 0 for none.
 
         Raises:
             OvenbirdError: The pointer is damaged.
         """
         name = repository_states.pointer_name(channel)
         found = self._storage.find(name)
-        return repository_states.parse_pointer(found[0], place=name) if found else 0
+        return repository_states.parse_pointer(found[0], place=name) if found else Pointer()
 
     def newest(self, channel: str, *, served: int) -> int:
         """Return the number of the newest state, also when no reader is pointed to it yet."""

@@ -32,47 +32,43 @@ class Pruner:
     def __init__(self, storage: Storage, objects: Objects) -> None:
         self._storage, self._objects = storage, objects
 
-    def plan(self, keep: Mapping[str, Collection[int]]) -> Pruning:
+    def plan(self, oldest: Mapping[str, int]) -> Pruning:
         """Return what would go; nothing is changed.
 
         Args:
-            keep: Channel → numbers of the states that stay. The newest one of each channel
-                always stays, and so do all of a channel that is not named.
+            oldest: Channel → number of its oldest state that stays.
 
         Raises:
             OvenbirdError: A record or a shard is damaged: then it is not known what is needed.
         """
         states = {
-            channel: self._leaving(channel, keep[channel])
+            channel: self._leaving(channel, oldest[channel])
             for channel in self._objects.channels()
-            if channel in keep
+            if channel in oldest
         }
         return Pruning(states=states, names=self._unneeded(states))
 
-    def carry_out(self, plan: Pruning) -> Pruning:
-        """Remove what was planned and is still not needed; return what was removed.
-
-        It can be done again after it was killed: nothing that a state needs is lost.
+    def prune(self, oldest: Mapping[str, int]) -> Pruning:
+        """Remove it, and return what was removed.
 
         Raises:
-            OvenbirdError: A record or a shard is damaged.
+            OvenbirdError: A record or a shard is damaged: nothing was removed.
         """
         self._empty_trash()  # of one that was killed: what is needed goes back
-        still = set(self._unneeded(plan.states))
-        names = tuple(name for name in plan.names if name in still)
         before = self._known()
+        plan = self.plan(oldest)
         # Records first: a state whose record is gone is no state, whatever files it still has.
-        for name in sorted(names, key=lambda name: not name.startswith("states/")):
+        for name in sorted(plan.names, key=lambda name: not name.startswith("states/")):
             self._storage.copy(name, TRASH + name)
             self._storage.remove(name)
         if self._known() != before:
-            self._restore(set(names))
+            self._restore(set(plan.names))
         self._empty_trash(needed=False)
-        return Pruning(states=plan.states, names=names)
+        return plan
 
-    def _leaving(self, channel: str, kept: Collection[int]) -> tuple[int, ...]:
-        served = self._objects.served(channel)
-        return tuple(n for n in self._objects.numbers(channel) if n < served and n not in kept)
+    def _leaving(self, channel: str, oldest: int) -> tuple[int, ...]:
+        last = min(oldest, self._objects.served(channel).number)
+        return tuple(number for number in self._objects.numbers(channel) if number < last)
 
     def _known(self) -> dict[str, int]:
         """Return channel → number of the newest record, served or not."""

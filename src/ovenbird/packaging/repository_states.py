@@ -99,19 +99,36 @@ def pointer_name(channel: str) -> str:
     return f"channels/{channel}.json"
 
 
-def render_pointer(number: int) -> bytes:
-    """Write the number of a channel's newest served state."""
-    return json.dumps({"number": number}).encode()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """The newest state that readers of a channel are pointed to.
+
+    Args:
+        number: 0 for none.
+        keys: Fingerprints of the keys that signed it.
+    """
+
+    number: int = 0
+    keys: tuple[str, ...] = ()
 
 
-def parse_pointer(data: bytes, *, place: str) -> int:
-    """Read the number of a channel's newest served state.
+def render_pointer(pointer: Pointer) -> bytes:
+    """Write a channel's pointer."""
+    return json.dumps({"number": pointer.number, "keys": pointer.keys}).encode()
+
+
+def parse_pointer(data: bytes, *, place: str) -> Pointer:
+    """Read a channel's pointer.
 
     Raises:
         OvenbirdError: It is damaged.
     """
     try:
-        return count(json.loads(data), "number")
+        found = json.loads(data)
+        keys = tuple(found["keys"])
+        if not all(isinstance(key, str) for key in keys):
+            raise TypeError("a key is no text")
+        return Pointer(number=count(found, "number"), keys=keys)
     except BROKEN as error:
         raise damaged(place, error) from error
 

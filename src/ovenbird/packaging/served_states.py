@@ -15,8 +15,8 @@ from functools import partial
 
 from ovenbird.domain.ports import Signer, Storage
 from ovenbird.packaging import apt_index, repository_states, yum_index
-from ovenbird.packaging.repository_objects import PARALLEL, Objects, each, kind_of
-from ovenbird.packaging.repository_states import StateRecord
+from ovenbird.packaging.repository_objects import PARALLEL, Objects, kind_of
+from ovenbird.packaging.repository_states import Pointer, StateRecord
 
 Unwritten = tuple[tuple[str, ...], Callable[[], None]]
 """Prefixes of the keys of indexes, and what writes their signed files."""
@@ -45,7 +45,7 @@ class ServedStates:
         parallel: int = PARALLEL,
     ) -> None:
         self._storage, self._name, self._signer = storage, name, signer
-        self._base_url, self._parallel = base_url, parallel
+        self._base_url = base_url
         self._objects = Objects(storage, parallel=parallel)
 
     def write(self, record: StateRecord) -> None:
@@ -56,7 +56,8 @@ class ServedStates:
         self._objects.copy(
             _copies(record, [prefix for prefixes, _ in wanted for prefix in prefixes])
         )
-        each(lambda found: found[1](), wanted, parallel=self._parallel)
+        for _, sign in wanted:  # one after the other: the key is held by this thread
+            sign()
 
     def point(self, record: StateRecord) -> None:
         """Move the channel's pointers to a state whose suite is whole, unless they are beyond."""
@@ -69,9 +70,10 @@ class ServedStates:
             )
             self._advance(name, data, record.number, yum_index.state_number)
         # Last: whoever reads it trusts that every state up to this one is served.
-        pointer = repository_states.render_pointer(record.number)
+        pointer = Pointer(number=record.number, keys=self._signer.fingerprints())
         name = repository_states.pointer_name(record.channel)
-        self._advance(name, pointer, record.number, lambda data: _served(data, name))
+        data = repository_states.render_pointer(pointer)
+        self._advance(name, data, record.number, lambda found: _served(found, name))
 
     def _point_apt(self, record: StateRecord) -> None:
         name = f"dists/{record.channel}/InRelease"
@@ -104,10 +106,9 @@ class ServedStates:
 
     def _sign_apt(self, record: StateRecord, place: str) -> None:
         release = self._kept(f"{place}/Release", self._release(record, suite=record.suite))
-        signers = (self._signer.detach_sign, self._signer.clear_sign)
-        detached, clear = each(lambda sign: sign(release), signers, parallel=self._parallel)
-        self._kept(f"{place}/Release.gpg", detached)
-        self._kept(f"{place}/InRelease", clear)  # last: it says that the suite is whole
+        self._kept(f"{place}/Release.gpg", self._signer.detach_sign(release))
+        # Last: it says that the suite is whole.
+        self._kept(f"{place}/InRelease", self._signer.clear_sign(release))
 
     def _unwritten_yum(self, record: StateRecord) -> list[Unwritten]:
         """Return what to write for each architecture; the same text is signed once."""
@@ -156,4 +157,4 @@ def _yum_prefixes(places: list[str]) -> tuple[str, ...]:
 
 
 def _served(data: bytes, name: str) -> int:
-    return repository_states.parse_pointer(data, place=name)
+    return repository_states.parse_pointer(data, place=name).number

@@ -36,6 +36,6 @@ def install(packages: Iterable[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def source(*, key: str, directory: str, suite: str, component: str) -> str:
+def source(*, key: str, url: str, suite: str, component: str) -> str:
     """Return one line of sources.list; the key signs this source and no other."""
-    return f"deb [signed-by={key}] file:{directory} {suite} {component}\n"
+    return f"deb [signed-by={key}] {url} {suite} {component}\n"

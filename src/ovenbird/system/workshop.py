@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.domain.catalog import RepositoryState
@@ -152,12 +153,15 @@ def _environment() -> dict[str, str]:
 
 def _connect(stack: ExitStack, root: Path, repository: RepositoryState) -> None:
     """Let apt inside know our repository, which no recipe alters."""
-    published = Path(repository.url.removeprefix("file:"))
-    stack.enter_context(mounted(published, root / INSIDE / "repository", bind=True, options="ro"))
+    url = repository.url
+    if url.startswith("file:"):
+        published, inside = Path(unquote(urlsplit(url).path)), INSIDE / "repository"
+        stack.enter_context(mounted(published, root / inside, bind=True, options="ro"))
+        url = f"file:/{inside}"
     shutil.copyfile(repository.key_path, root / INSIDE / "key.gpg")
     line = apt.source(
         key=f"/{INSIDE}/key.gpg",
-        directory=f"/{INSIDE}/repository",
+        url=url,
         suite=repository.suite,
         component=repository.component,
     )

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import io
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ruamel.yaml import YAML
 
+from ovenbird.domain.errors import NotFound
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.system.commands import run
 
@@ -91,8 +93,18 @@ class PlainSigner:
     def session(self) -> nullcontext[None]:
         return nullcontext()
 
+    def check(self, known: Collection[str]) -> None:
+        if known and "F" * 40 not in known:
+            raise NotFound("The repository was signed by another key")
+
+    def known(self) -> bytes:
+        return b""
+
     def fingerprint(self) -> str:
         return "F" * 40
+
+    def fingerprints(self) -> tuple[str, ...]:
+        return ("F" * 40,)
 
     def clear_sign(self, data: bytes) -> bytes:
         self.signed.append(data)
@@ -103,39 +115,72 @@ class PlainSigner:
         return hashlib.sha256(data).hexdigest().encode()
 
 
-@dataclass(frozen=True)
-class GpgSigner:
-    """Signs with GnuPG, by a key of its own in a home of its own."""
+class MemoryStorage:
+    """A storage that ends with the test; it can be copied, and counts its changes.
 
-    home: Path
+    Args:
+        found: Name → bytes.
+        dies_at: The number of the change before which whoever makes it is killed; 0: never.
+    """
 
-    def ensure(self) -> Path:
-        public = self.home / "public.gpg"
-        if not public.exists():
-            self.home.mkdir(mode=0o700)
-            self._gpg("--passphrase", "", "--quick-generate-key", "Test", "ed25519", "sign", "0")
-            self._gpg("--output", str(public), "--export")
-        return public
+    url = "memory:"
+
+    def __init__(self, found: Mapping[str, bytes] | None = None, *, dies_at: int = 0) -> None:
+        self.found, self._left = dict(found or {}), dies_at
+
+    def read(self, name: str) -> bytes:
+        if name not in self.found:
+            raise NotFound(f"`{name}` is not there")
+        return self.found[name]
 
     @contextmanager
-    def session(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            run(["gpgconf", "--homedir", self.home, "--kill", "all"], timeout_s=60)
+    def open(self, name: str, *, start: int = 0) -> Iterator[tuple[BinaryIO, int]]:
+        data = self.read(name)
+        yield io.BytesIO(data[start:]), len(data)
 
-    def fingerprint(self) -> str:
-        return "F" * 40
+    def find(self, name: str) -> tuple[bytes, str] | None:
+        data = self.found.get(name)
+        return None if data is None else (data, hashlib.sha256(data).hexdigest())
 
-    def clear_sign(self, data: bytes) -> bytes:
-        return self._gpg("--armor", "--clear-sign", stdin=data.decode()).encode()
+    def exists(self, name: str) -> bool:
+        return name in self.found
 
-    def detach_sign(self, data: bytes, *, at_epoch_s: int | None = None) -> bytes:
-        return self._gpg("--armor", "--detach-sign", stdin=data.decode()).encode()
+    def write(self, name: str, data: bytes | Path) -> None:
+        self._change()
+        self.found[name] = data if isinstance(data, bytes) else data.read_bytes()
 
-    def _gpg(self, *words: str, stdin: str = "") -> str:
-        head = ["gpg", "--homedir", str(self.home), "--batch", "--no-tty"]
-        return run([*head, "--pinentry-mode", "loopback", *words], timeout_s=60, stdin=stdin)
+    def create(self, name: str, data: bytes | Path) -> bool:
+        self._change()
+        made = data if isinstance(data, bytes) else data.read_bytes()
+        return self.found.setdefault(name, made) is made
+
+    def swap(self, name: str, data: bytes, *, version: str | None) -> bool:
+        self._change()
+        found = self.find(name)
+        if (found[1] if found else None) != version:
+            return False
+        self.found[name] = data
+        return True
+
+    def copy(self, source: str, target: str) -> None:
+        self._change()
+        self.found[target] = self.read(source)
+
+    def names(self, prefix: str) -> Iterator[str]:
+        yield from sorted(name for name in self.found if name.startswith(prefix))
+
+    def remove(self, name: str) -> None:
+        self._change()
+        self.found.pop(name, None)
+
+    def _change(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise Killed
+
+
+class Killed(BaseException):
+    """What ends a publisher, or a pruning, at once."""
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

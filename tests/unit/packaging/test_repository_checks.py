@@ -12,12 +12,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovenbird.domain.errors import OvenbirdError
+from ovenbird.domain.errors import NotFound, OvenbirdError
 from ovenbird.packaging import repository_states, shards
+from ovenbird.packaging.cataloged import CatalogedRepository
 from ovenbird.packaging.repository import PackageRepository
 from ovenbird.packaging.shards import Row
+from ovenbird.packaging.signing import SigningKey
 from ovenbird.system.directory_storage import DirectoryStorage
-from tests.unit.packaging.repositories import NOW, GpgSigner, PlainSigner, built
+from tests.unit.packaging.repositories import NOW, PlainSigner, built
 
 ROW = Row(
     name="hello",
@@ -155,7 +157,7 @@ def test_rows_spread_over_all_shards_whether_names_or_versions_are_many() -> Non
 
 
 def codes(root: Path) -> set[tuple[str, str]]:
-    return {(found.code, found.place) for found in opened(root).verify()}
+    return {(found.code, found.place) for found in opened(root).verify_files()}
 
 
 def changed(root: Path, pattern: str) -> set[str]:
@@ -202,7 +204,10 @@ def test_verifying_finds_what_is_gone(tmp_path: Path) -> None:
 def test_verifying_signatures_finds_what_another_key_signed(tmp_path: Path) -> None:
     root = tmp_path / "r"
     packages = [built(tmp_path / "work", "hello", kind=kind) for kind in ("deb", "rpm")]
-    ours, another = GpgSigner(tmp_path / "ours"), GpgSigner(tmp_path / "another")
+    ours, another = (
+        SigningKey(tmp_path / "ours", algorithm="ed25519"),
+        SigningKey(tmp_path / "another", algorithm="ed25519"),
+    )
     storage = DirectoryStorage(root)
     repository = PackageRepository(storage, name="main", signer=ours)
     repository.publish(packages, channel="candidate", at=NOW)
@@ -229,5 +234,47 @@ def test_rebuilding_makes_a_whole_state_of_one_whose_index_files_are_lost(
     state = opened(root).rebuild("candidate", at=NOW)
 
     assert state.number == 2
-    assert opened(root).verify() == ()
+    assert opened(root).verify_files() == ()
     assert len(opened(root).list_packages("candidate")) == 2
+
+
+def test_renewing_signs_the_same_packages_by_the_keys_that_sign_now(tmp_path: Path) -> None:
+    key = SigningKey(tmp_path / "gpg", algorithm="ed25519")
+    repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
+    packages = [built(tmp_path / "work", "hello", kind=kind) for kind in ("deb", "rpm")]
+    repository.publish(packages, channel="candidate", at=NOW)
+    key.rotate()
+    state = repository.renew("candidate", at=NOW)
+    key.retire()
+
+    assert (state.number, repository.verify()) == (2, ())
+    before, after = repository.list_packages("candidate", 1), repository.list_packages("candidate")
+    assert (len(after), before) == (2, after)
+
+
+def test_another_key_than_that_of_what_is_served_publishes_nothing(tmp_path: Path) -> None:
+    storage = DirectoryStorage(tmp_path / "r")
+    ours = SigningKey(tmp_path / "ours", algorithm="ed25519")
+    PackageRepository(storage, name="main", signer=ours).publish(
+        [built(tmp_path / "work", "hello")], channel="candidate", at=NOW
+    )
+    lost = SigningKey(tmp_path / "new", algorithm="ed25519")
+    repository = PackageRepository(storage, name="main", signer=lost)
+
+    with pytest.raises(NotFound, match="which does not sign here"):
+        repository.publish([built(tmp_path / "work", "more")], channel="candidate", at=NOW)
+    assert not (tmp_path / "new").exists()
+    assert not storage.exists("states/candidate/0000002.json")
+
+
+def test_a_listed_package_can_be_fetched_and_its_signer_told(tmp_path: Path) -> None:
+    key = SigningKey(tmp_path / "gpg", algorithm="ed25519")
+    repository = CatalogedRepository(DirectoryStorage(tmp_path / "r"), name="main", key=key)
+    package = built(tmp_path / "work", "hello")
+    repository.publish([package], channel="candidate", at=NOW)
+    (listed,) = repository.list_packages("candidate")
+
+    with repository.fetched(listed) as path:
+        assert path.read_bytes() == Path(package.path).read_bytes()
+        assert repository.signer_of(path, listed) == ""
+    assert not path.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from ovenbird.packaging.repository import PackageRepository
 from ovenbird.system.directory_storage import DirectoryStorage
-from tests.unit.packaging.repositories import NOW, PlainSigner, built
+from tests.unit.packaging.repositories import NOW, Killed, MemoryStorage, PlainSigner, built
 
 
 def opened(root: Path, storage: Any = None) -> PackageRepository:
@@ -40,57 +39,52 @@ def files(root: Path) -> set[str]:
 
 def test_a_plan_changes_nothing_and_pruning_removes_what_it_says(root: Path) -> None:
     before = files(root)
-    plan = opened(root).plan_pruning({"candidate": ()})
+    plan = opened(root).plan_pruning({"candidate": 3})
 
     assert files(root) == before
     assert plan.states == {"candidate": (1, 2)}
-    assert opened(root).prune(plan) == plan
+    assert opened(root).prune_before({"candidate": 3}) == plan
     assert files(root) == before - set(plan.names)
     assert {name for name in files(root) if name.startswith("pool/")} == {
         "pool/t/two/two_1.0.0_all.deb",
         "pool/t/two/two-1.0.0-1.noarch.rpm",
     }
     assert [state.number for state in opened(root).states("candidate")] == [3]
-    assert opened(root).verify() == ()
+    assert opened(root).verify_files() == ()
 
 
 def test_kept_states_stay_whole(root: Path) -> None:
     repository = opened(root)
-    repository.prune(repository.plan_pruning({"candidate": (1,)}))
+    repository.prune_before({"candidate": 2})
 
-    assert [state.number for state in repository.states("candidate")] == [1, 3]
-    assert repository.verify("candidate", 1) == ()
-    assert repository.verify("candidate", 3) == ()
+    assert [state.number for state in repository.states("candidate")] == [2, 3]
+    assert repository.verify_files("candidate", 2) == ()
+    assert repository.verify_files("candidate", 3) == ()
 
 
 def test_what_another_channel_needs_stays(root: Path, tmp_path: Path) -> None:
     repository = opened(root)
     repository.publish([built(tmp_path / "work", "one")], channel="release", at=NOW)
-    plan = repository.plan_pruning({"candidate": ()})
-    repository.prune(plan)
+    repository.prune_before({"candidate": 3})
 
     assert "pool/o/one/one_1.0.0_all.deb" in files(root)
-    assert repository.verify() == ()
+    assert repository.verify_files() == ()
 
 
 def test_pruning_again_finds_nothing(root: Path) -> None:
     repository = opened(root)
-    repository.prune(repository.plan_pruning({"candidate": ()}))
+    repository.prune_before({"candidate": 3})
 
-    plan = repository.plan_pruning({"candidate": ()})
+    plan = repository.plan_pruning({"candidate": 99, "nowhere": 1})
     assert (plan.states, plan.names) == ({"candidate": ()}, ())
 
 
 def test_after_pruning_publishing_goes_on(root: Path, tmp_path: Path) -> None:
     repository = opened(root)
-    repository.prune(repository.plan_pruning({"candidate": ()}))
+    repository.prune_before({"candidate": 3})
     state = repository.publish([built(tmp_path / "work", "one")], channel="candidate", at=NOW)
 
-    assert (state.number, repository.verify()) == (4, ())
-
-
-class Killed(BaseException):
-    """What ends a pruning at once."""
+    assert (state.number, repository.verify_files()) == (4, ())
 
 
 class Interrupted:
@@ -109,23 +103,22 @@ class Interrupted:
         self._storage.remove(name)
 
 
-def killed() -> None:
-    raise Killed
+def test_a_pruning_killed_anywhere_loses_nothing_and_the_next_one_completes(root: Path) -> None:
+    storage = DirectoryStorage(root)
+    start = {name: storage.read(name) for name in files(root)}
+    wanted = set(start) - set(opened(root).plan_pruning({"candidate": 3}).names)
+    for at in range(1, 400, 7):
+        kept = MemoryStorage(start, dies_at=at)
+        try:
+            opened(root, kept).prune_before({"candidate": 3})
+        except Killed:
+            assert opened(root, kept).verify_files() == ()
+            opened(root, kept).prune_before({"candidate": 3})
+            assert set(kept.found) == wanted
+        else:
+            break
 
-
-def test_a_pruning_that_was_killed_is_done_by_the_next_one(root: Path, tmp_path: Path) -> None:
-    wanted = files(root) - set(opened(root).plan_pruning({"candidate": ()}).names)
-    for at in (1, 2, 5, 9, 20, 40):
-        copy = tmp_path / f"r{at}"
-        shutil.copytree(root, copy)
-        plan = opened(copy).plan_pruning({"candidate": ()})
-        storage = Interrupted(DirectoryStorage(copy), at=at, then=killed)
-        with pytest.raises(Killed):
-            opened(copy, storage).prune(plan)
-
-        assert opened(copy).verify() == ()
-        opened(copy).prune(opened(copy).plan_pruning({"candidate": ()}))
-        assert files(copy) == wanted
+    assert at > 100
 
 
 @pytest.mark.parametrize("at", [1, 4, 12, 20])
@@ -135,11 +128,12 @@ def test_what_is_published_while_files_go_is_put_back(root: Path, tmp_path: Path
     def publish() -> None:
         opened(root).publish(one, channel="candidate", at=NOW)
 
-    plan = opened(root).plan_pruning({"candidate": ()})
-    opened(root, Interrupted(DirectoryStorage(root), at=at, then=publish)).prune(plan)
+    opened(root, Interrupted(DirectoryStorage(root), at=at, then=publish)).prune_before(
+        {"candidate": 3}
+    )
 
     assert opened(root).state("candidate").number == 4
-    assert opened(root).verify() == ()
+    assert opened(root).verify_files() == ()
 
 
 class Slow:
@@ -164,12 +158,12 @@ def test_what_went_while_a_publisher_stood_still_is_put_back_by_it(
     removed: list[str] = []
 
     def prune() -> None:
-        removed.extend(opened(root).prune(opened(root).plan_pruning({"candidate": ()})).names)
+        removed.extend(opened(root).prune_before({"candidate": 3}).names)
 
     opened(root, Slow(DirectoryStorage(root), then=prune)).publish(one, channel="candidate", at=NOW)
 
     assert "pool/o/one/one_1.0.0_all.deb" in removed
-    assert opened(root).verify() == ()
+    assert opened(root).verify_files() == ()
 
 
 def test_a_damaged_shard_stops_a_pruning_before_anything_goes(root: Path) -> None:
@@ -179,5 +173,5 @@ def test_a_damaged_shard_stops_a_pruning_before_anything_goes(root: Path) -> Non
         path.write_bytes(b"damaged")
 
     with pytest.raises(Exception, match="its digest differs"):
-        opened(root).plan_pruning({"candidate": ()})
+        opened(root).prune_before({"candidate": 3})
     assert files(root) == before

@@ -11,8 +11,9 @@ import pytest
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.packaging.repository import PackageRepository
+from ovenbird.packaging.signing import SigningKey
 from ovenbird.system.directory_storage import DirectoryStorage
-from tests.unit.packaging.repositories import NOW, Apt, Dnf, GpgSigner, built, served
+from tests.unit.packaging.repositories import NOW, Apt, Dnf, built, served
 
 Reach = Callable[[Path], AbstractContextManager[str]]
 
@@ -23,12 +24,12 @@ def as_files(directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def key(tmp_path_factory: pytest.TempPathFactory) -> GpgSigner:
-    return GpgSigner(tmp_path_factory.mktemp("key") / "gpg")
+def key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
+    return SigningKey(tmp_path_factory.mktemp("key") / "gpg", algorithm="ed25519")
 
 
 @pytest.fixture
-def root(tmp_path: Path, key: GpgSigner) -> Path:
+def root(tmp_path: Path, key: SigningKey) -> Path:
     """A repository: state 1 has one package in each format, state 2 has more."""
     repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
     work = tmp_path / "work"
@@ -44,13 +45,13 @@ def root(tmp_path: Path, key: GpgSigner) -> Path:
     return tmp_path / "r"
 
 
-def apt_of(where: Path, url: str, key: GpgSigner, suite: str) -> Apt:
+def apt_of(where: Path, url: str, key: SigningKey, suite: str) -> Apt:
     return Apt(where, url=url, suite=suite, key=str(key.ensure()), component="main")
 
 
 @pytest.mark.parametrize("reach", [as_files, served])
 def test_apt_reads_each_state_by_number_and_the_newest_by_the_channel(
-    root: Path, tmp_path: Path, key: GpgSigner, reach: Reach
+    root: Path, tmp_path: Path, key: SigningKey, reach: Reach
 ) -> None:
     found = {}
     with reach(root) as url:
@@ -67,7 +68,7 @@ def test_apt_reads_each_state_by_number_and_the_newest_by_the_channel(
 
 @pytest.mark.parametrize("ending", ["gz", "xz", "zst"])
 def test_apt_reads_every_compression_completely(
-    root: Path, tmp_path: Path, key: GpgSigner, ending: str
+    root: Path, tmp_path: Path, key: SigningKey, ending: str
 ) -> None:
     for suite in ("candidate", "candidate-2"):
         apt = apt_of(tmp_path / suite, f"file:{root}", key, suite)
@@ -78,7 +79,7 @@ def test_apt_reads_every_compression_completely(
 
 @pytest.mark.parametrize("reach", [as_files, served])
 def test_dnf_reads_each_state_by_number_and_the_newest_by_the_mirrorlist(
-    root: Path, tmp_path: Path, key: GpgSigner, reach: Reach
+    root: Path, tmp_path: Path, key: SigningKey, reach: Reach
 ) -> None:
     found = {}
     with reach(root) as url:
@@ -111,7 +112,7 @@ def tampered(path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["InRelease", "main/binary-amd64/by-hash/SHA256/*"])
 def test_apt_refuses_what_was_tampered_with(
-    root: Path, tmp_path: Path, key: GpgSigner, what: str
+    root: Path, tmp_path: Path, key: SigningKey, what: str
 ) -> None:
     for path in (root / "dists/candidate").glob(what):
         tampered(path)
@@ -121,7 +122,7 @@ def test_apt_refuses_what_was_tampered_with(
 
 
 def test_apt_refuses_a_package_that_was_tampered_with(
-    root: Path, tmp_path: Path, key: GpgSigner
+    root: Path, tmp_path: Path, key: SigningKey
 ) -> None:
     with served(root) as url:
         apt = apt_of(tmp_path / "apt", url, key, "candidate")
@@ -133,7 +134,7 @@ def test_apt_refuses_a_package_that_was_tampered_with(
 
 @pytest.mark.parametrize("what", ["repomd.xml", "repomd.xml.asc", "*-primary.xml.zst"])
 def test_dnf_refuses_what_was_tampered_with(
-    root: Path, tmp_path: Path, key: GpgSigner, what: str
+    root: Path, tmp_path: Path, key: SigningKey, what: str
 ) -> None:
     for path in (root / "yum/candidate-2/x86_64/repodata").glob(what):
         tampered(path)
@@ -143,7 +144,7 @@ def test_dnf_refuses_what_was_tampered_with(
         Dnf(tmp_path / "dnf", source=source, key=str(key.ensure())).packages()
 
 
-def test_one_source_line_has_all_components(tmp_path: Path, key: GpgSigner) -> None:
+def test_one_source_line_has_all_components(tmp_path: Path, key: SigningKey) -> None:
     repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
     work = tmp_path / "work"
     repository.publish([built(work, "hello")], channel="candidate", at=NOW)

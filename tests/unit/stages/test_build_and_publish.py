@@ -12,11 +12,12 @@ from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import CommandFailed, Conflict
 from ovenbird.domain.packages import Package
 from ovenbird.domain.sources import Source
-from ovenbird.packaging.apt_repository import AptRepository
+from ovenbird.packaging.repository import PackageRepository
 from ovenbird.packaging.signing import SigningKey
 from ovenbird.stages.build import build
 from ovenbird.system import git
 from ovenbird.system.commands import run
+from ovenbird.system.directory_storage import DirectoryStorage
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -95,7 +96,7 @@ def apt_update(root: Path, *, repository: Path, key_path: str, suite: str) -> st
 def test_apt_takes_what_is_signed_and_refuses_what_was_tampered_with(
     hello: Path, tmp_path: Path, key: SigningKey
 ) -> None:
-    repository = AptRepository(tmp_path / "r", name="main", channel="candidate", key=key)
+    repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
     state = repository.publish([built(hello, tmp_path / "w")], channel="candidate", at=NOW)
     apt, where = (
         Path(state.url.removeprefix("file:")),
@@ -115,7 +116,7 @@ def test_publishing_twice_is_publishing_once_and_other_bytes_are_a_conflict(
     hello: Path, tmp_path: Path, key: SigningKey
 ) -> None:
     package = built(hello, tmp_path / "w")
-    repository = AptRepository(tmp_path / "r", name="main", channel="candidate", key=key)
+    repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
     first = repository.publish([package], channel="candidate", at=NOW)
 
     assert repository.publish([package], channel="candidate", at=NOW) == first

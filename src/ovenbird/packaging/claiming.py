@@ -1,0 +1,150 @@
+"""How a channel gets its next state: read, merge, store, claim, serve; nothing is locked.
+
+    newest state ─▶ change ─▶ objects under their digests ─▶ record N+1 created ─▶ served
+          ▲                                                        │ taken by another
+          └────────────────────────────────────────────────────────┘
+
+The key is held from before the claim until all is signed, never while large files are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.ports import Signer, Storage
+from ovenbird.packaging import repository_states
+from ovenbird.packaging.new_states import Change, new_state
+from ovenbird.packaging.repository_objects import Objects
+from ovenbird.packaging.repository_states import StateRecord
+from ovenbird.packaging.served_states import ServedStates
+from ovenbird.packaging.shards import Rows
+
+ATTEMPTS = 200  # at claiming a number, before it is said that others always win
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A state that is there and served.
+
+    Args:
+        key: Path of the public keys that clients accept.
+    """
+
+    record: StateRecord
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Based:
+    """The state that a new one grows from.
+
+    Args:
+        served: Number of the newest state that readers are pointed to.
+        keys: Fingerprints of what signed it.
+        rows: Number of the shard → rows, for the shards in question.
+    """
+
+    served: int
+    keys: tuple[str, ...]
+    record: StateRecord
+    rows: Mapping[int, Rows]
+
+
+class Claims:
+    """Makes new states.
+
+    Args:
+        storage: Of the repository.
+        objects: The same storage's objects.
+        served: Writes what readers see.
+        signer: Signs each state.
+    """
+
+    def __init__(
+        self, storage: Storage, *, objects: Objects, served: ServedStates, signer: Signer
+    ) -> None:
+        self._storage, self._objects = storage, objects
+        self._served, self._signer = served, signer
+
+    def change(self, channel: str, change: Change, *, at: datetime) -> Claimed:
+        """Make the state that has a change, and serve it; the newest when nothing changes.
+
+        Raises:
+            Conflict: Others were first each time.
+            NotFound, InvalidRequest: Something is wrong with the key; no state was made.
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        based = self._newest(channel, change)
+        new = change.apply(based.rows)  # large files go to the pool before the key is held
+        with self._signer.session():
+            key = self._checked_key(based.keys)
+            for _ in range(ATTEMPTS):
+                record = self._attempt(based, new, change, at=at)
+                if record is not None:
+                    self._roll_forward(record, since=based.served)
+                    return Claimed(record=record, key=key)
+                based = self._newest(channel, change)
+                new = change.apply(based.rows)
+        raise Conflict(
+            f"Other publishers of channel `{channel}` were first {ATTEMPTS} times",
+            hint="Publish again when there are fewer of them",
+        )
+
+    def repair(self, channel: str) -> Claimed:
+        """Do what killed publishers left undone.
+
+        Raises:
+            NotFound: The channel has no state.
+            OvenbirdError: The storage is damaged, full, or refuses.
+        """
+        found = self._objects.served(channel)
+        newest = self._objects.newest(channel, served=found.number)
+        if newest == 0:
+            raise NotFound(f"Channel `{channel}` has no state", hint="Publish a package first")
+        record = self._objects.base(channel, newest)
+        with self._signer.session():
+            key = self._checked_key(found.keys)
+            self._roll_forward(record, since=max(found.number - 1, 0))
+        return Claimed(record=record, key=key)
+
+    def _checked_key(self, known: tuple[str, ...]) -> Path:
+        self._signer.check(known)  # first: it makes no key in the place of a lost one
+        return self._signer.ensure()
+
+    def _newest(self, channel: str, change: Change) -> _Based:
+        served = self._objects.served(channel)
+        newest = self._objects.newest(channel, served=served.number)
+        record = self._objects.base(channel, newest)
+        rows = self._objects.rows(record, change.touched)
+        return _Based(served=served.number, keys=served.keys, record=record, rows=rows)
+
+    def _attempt(
+        self, based: _Based, new: Mapping[int, Rows], change: Change, *, at: datetime
+    ) -> StateRecord | None:
+        """Return the state that has the new rows; None when another took its number."""
+        if new == based.rows and based.record.number and not change.always:
+            return based.record
+        old = None if change.anew else based.rows
+        made = new_state(self._objects, based.record, old=old, new=new, at=at)
+        self._objects.put(made.objects)
+        name = repository_states.record_name(made.record.channel, made.record.number)
+        if not self._storage.create(name, repository_states.render(made.record)):
+            return None
+        # A pruning may have taken away, before the record was there, what no state had then.
+        change.claimed()
+        self._objects.put(made.objects)
+        return made.record
+
+    def _roll_forward(self, record: StateRecord, *, since: int) -> None:
+        """Serve a state, and those before it that nobody served; older ones first."""
+        channel = record.channel
+        between = range(since + 1, record.number) if since else self._objects.numbers(channel)
+        for number in between:
+            if number < record.number:
+                self._served.write(self._objects.base(channel, number))
+        self._served.write(record)
+        self._served.point(record)
