@@ -161,7 +161,7 @@ def test_show_says_all_that_is_known_of_the_newest(past: Past) -> None:
     for words in (
         "  signed   by ABCD",
         ", branch main\n  builder  ovenbird 1 on box\n",
-        "  contents 4 paths, 1 configuration file, 3 bundled components\n",
+        "  contents 4 paths, 1 configuration file, 3 components\n",
         "  needs    Depends: nginx, hello-data (= 1.2.0)\n",
         "  checks   1 error\n           error missing-command, ovenbird: no `x` (/opt)\n",
         "  channel  candidate-3 of main, published ",

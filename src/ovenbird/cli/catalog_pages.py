@@ -82,7 +82,7 @@ def _contents(facts: PackageFacts) -> Iterator[str]:
     yield (
         f"  contents {_several(len(facts.files), 'path')},"
         f" {_several(len(facts.configs), 'configuration file')},"
-        f" {_several(len(components_of(facts.sbom)), 'bundled component')}"
+        f" {_several(len(components_of(facts.sbom)), 'component')}"
     )
     for field, relations in facts.relations.items():
         yield f"  needs    {field}: {', '.join(relations)}"

@@ -11,7 +11,7 @@ from ovenbird.cli import output
 from ovenbird.cli.options import change, confirm, opened, query
 from ovenbird.domain.retention import Choice
 from ovenbird.operations import catalog_verification, retention
-from ovenbird.operations.retention import Pruning
+from ovenbird.operations.retention import Proposal
 
 
 @click.command()
@@ -35,16 +35,16 @@ def prune(
         policy = retention.policy_of(
             installation.settings, keep_last=keep_last, keep_days=keep_days
         )
-        pruning = retention.plan_pruning(installation, policy)
+        proposal = retention.plan_pruning(installation, policy)
         if not as_json:
-            for line in _lines(pruning, whole=dry_run):
+            for line in _lines(proposal, whole=dry_run):
                 click.echo(line)
-        if not (dry_run or pruning.nothing):
-            goes = len(pruning.plan.goes)
-            confirm(f"Withdraw {goes} packages, remove {len(pruning.states)} states?", yes=yes)
-            pruning = retention.prune(installation, pruning, policy, progress=output.words)
+        if not (dry_run or proposal.nothing):
+            goes = len(proposal.plan.goes)
+            confirm(f"Withdraw {goes} packages, remove {len(proposal.states)} states?", yes=yes)
+            proposal = retention.prune(installation, proposal, policy, progress=output.words)
         if as_json:
-            output.answer(_data(pruning))
+            output.answer(_data(proposal))
 
 
 @click.command()
@@ -71,18 +71,20 @@ def verify(*, name: str, version: str, as_json: bool) -> None:
     output.words("All is as it was recorded")
 
 
-def _lines(pruning: Pruning, *, whole: bool) -> Iterator[str]:
+def _lines(proposal: Proposal, *, whole: bool) -> Iterator[str]:
     """Say what goes and what stays; when it is not *whole*, what stays only by number."""
-    plan = pruning.plan
+    plan = proposal.plan
     size = sum(
-        pruning.entries[key].package.size_bytes
+        proposal.entries[key].package.size_bytes
         for key in {choice.publication.key for choice in plan.goes}
-        if key in pruning.entries
+        if key in proposal.entries
     )
     yield f"Goes ({len(plan.goes)} packages, {size} bytes)" if plan.goes else "No package goes"
     yield from map(_line, plan.goes)
-    if pruning.states:
-        yield f"States that go ({len(pruning.states)}): {', '.join(pruning.states)}"
+    if plan.goes:
+        yield "  Their files stay until no state that can still be read has them"
+    if proposal.states:
+        yield f"States that go ({len(proposal.states)}): {', '.join(proposal.states)}"
     yield f"Stays ({len(plan.stays)})"
     yield from map(_line, plan.stays if whole else ())
 
@@ -92,9 +94,9 @@ def _line(choice: Choice) -> str:
     return f"  {one.channel:<10}  {one.key}: {choice.reason}"
 
 
-def _data(pruning: Pruning) -> dict[str, Any]:
+def _data(proposal: Proposal) -> dict[str, Any]:
     return {
-        "goes": output.to_data(pruning.plan.goes),
-        "stays": output.to_data(pruning.plan.stays),
-        "states": output.to_data(pruning.states),
+        "goes": output.to_data(proposal.plan.goes),
+        "stays": output.to_data(proposal.plan.stays),
+        "states": output.to_data(proposal.states),
     }

@@ -35,8 +35,8 @@ RELEASES = Limits(keep_last=50, keep_days=365)  # of the channel of what is in p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruning:
-    """What a pruning would do.
+class Proposal:
+    """What a pruning would do, or what it did.
 
     Args:
         plan: Which packages leave which channels, and why; which stay, and why.
@@ -79,7 +79,7 @@ def policy_of(
     return Policy(general=general, channels={release: more} | own)
 
 
-def plan_pruning(installation: Installation, policy: Policy) -> Pruning:
+def plan_pruning(installation: Installation, policy: Policy) -> Proposal:
     """Plan which packages and states go; nothing is changed.
 
     Raises:
@@ -100,12 +100,12 @@ def plan_pruning(installation: Installation, policy: Policy) -> Pruning:
     )
     channels = sorted({one.channel for one in publications})
     oldest, states = _states(installation, channels, now=now)
-    return Pruning(plan=plan, entries=entries, oldest=oldest, states=states)
+    return Proposal(plan=plan, entries=entries, oldest=oldest, states=states)
 
 
 def prune(
-    installation: Installation, confirmed: Pruning, policy: Policy, *, progress: Progress
-) -> Pruning:
+    installation: Installation, confirmed: Proposal, policy: Policy, *, progress: Progress
+) -> Proposal:
     """Carry out what was confirmed, as far as it still holds, and return what was done.
 
     Raises:
@@ -128,14 +128,14 @@ def prune(
 
 def _withdraw(
     installation: Installation,
-    pruning: Pruning,
+    proposal: Proposal,
     channel: str,
     choices: Sequence[Choice],
     *,
     progress: Progress,
 ) -> None:
     now = installation.ports.clock.now()
-    packages = [pruning.entries[choice.publication.key].package for choice in choices]
+    packages = [proposal.entries[choice.publication.key].package for choice in choices]
     state = installation.repository.withdraw(packages, channel=channel, at=now)
     reasons = {choice.publication.key: choice.reason for choice in choices}
     installation.store.put_withdrawals(reasons, state=state, at=now, by=person())

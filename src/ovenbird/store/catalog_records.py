@@ -214,7 +214,7 @@ def entry_of(row: Row) -> CatalogEntry:
 
 def _put_facts(connection: Connection, entry: CatalogEntry) -> None:
     key = asdict(entry.key)
-    row = {**key, "facts": asdict(entry.facts)}
+    row = {**key, "facts": _FACTS.dump_python(entry.facts, mode="json")}
     written = connection.execute(insert(t.PACKAGE_FACTS).on_conflict_do_nothing(), row)
     if written.rowcount:
         rows = [
