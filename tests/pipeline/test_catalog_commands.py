@@ -320,7 +320,7 @@ def test_a_dry_run_says_what_would_go_and_why_and_changes_nothing(past: Past) ->
     text = tell(past, "prune", "--keep-last", "1", "--keep-days", "9", "--dry-run")
 
     assert text.startswith(
-        "Goes (1 packages, 15 bytes)\n  candidate   hello 1.0.0 (all deb): 2 newer"
+        "Goes (1 package, 15 bytes)\n  candidate   hello 1.0.0 (all deb): 2 newer"
     )
     assert "hello 1.1.0 (all deb): hello-prod-v007 in prod serves it\n" in text
     assert "hello 1.2.0 (all deb): it is the newest\n" in text

@@ -102,8 +102,8 @@ def search(*, text: str, limit: int, as_json: bool) -> None:
     """Find packages, newest first, and say what matched.
 
     TEXT is a part of a package's or an app's name, the beginning of a version or a commit,
-    the path of a file, the name of a dependency or of a bundled component, or the code of
-    a check's finding. With `*` or `?` in it, it is a pattern.
+    the path of a file, the name of a dependency or of a component in the bill of materials,
+    or the code of a check's finding. With `*` or `?` in it, it is a pattern.
 
     Example: `ovenbird catalog search '/opt/hello/*.toml'`
     """

@@ -80,9 +80,9 @@ def _contents(facts: PackageFacts) -> Iterator[str]:
         yield "  contents not recorded"
         return
     yield (
-        f"  contents {_several(len(facts.files), 'path')},"
-        f" {_several(len(facts.configs), 'configuration file')},"
-        f" {_several(len(components_of(facts.sbom)), 'component')}"
+        f"  contents {several(len(facts.files), 'path')},"
+        f" {several(len(facts.configs), 'configuration file')},"
+        f" {several(len(components_of(facts.sbom)), 'component')}"
     )
     for field, relations in facts.relations.items():
         yield f"  needs    {field}: {', '.join(relations)}"
@@ -93,7 +93,7 @@ def _contents(facts: PackageFacts) -> Iterator[str]:
 
 def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
     levels = Counter(finding.level for finding in findings)
-    yield f"  checks   {', '.join(_several(n, level) for level, n in levels.items()) or 'passed'}"
+    yield f"  checks   {', '.join(several(n, level) for level, n in levels.items()) or 'passed'}"
     for one in findings:
         place = f" ({one.place})" if one.place else ""
         yield f"           {one.level} {one.code}, {one.tool}: {one.text}{place}"
@@ -161,5 +161,6 @@ def _commit_lines(found: Comparison) -> Iterator[str]:
     yield from _part("Taken back", (f"- {c.commit[:7]} {c.subject}" for c in found.taken_back))
 
 
-def _several(count: int, word: str) -> str:
+def several(count: int, word: str) -> str:
+    """Return a number of things in words."""
     return f"{count} {word}{'' if count == 1 else 's'}"

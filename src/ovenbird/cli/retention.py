@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ovenbird.cli import output
+from ovenbird.cli.catalog_pages import several
 from ovenbird.cli.options import change, confirm, opened, query
 from ovenbird.domain.retention import Choice
 from ovenbird.operations import catalog_verification, retention
@@ -40,8 +41,9 @@ def prune(
             for line in _lines(proposal, whole=dry_run):
                 click.echo(line)
         if not (dry_run or proposal.nothing):
-            goes = len(proposal.plan.goes)
-            confirm(f"Withdraw {goes} packages, remove {len(proposal.states)} states?", yes=yes)
+            goes = several(len(proposal.plan.goes), "package")
+            states = several(len(proposal.states), "state")
+            confirm(f"Withdraw {goes}, remove {states}?", yes=yes)
             proposal = retention.prune(installation, proposal, policy, progress=output.words)
         if as_json:
             output.answer(_data(proposal))
@@ -79,7 +81,8 @@ def _lines(proposal: Proposal, *, whole: bool) -> Iterator[str]:
         for key in {choice.publication.key for choice in plan.goes}
         if key in proposal.entries
     )
-    yield f"Goes ({len(plan.goes)} packages, {size} bytes)" if plan.goes else "No package goes"
+    goes = several(len(plan.goes), "package")
+    yield f"Goes ({goes}, {several(size, 'byte')})" if plan.goes else "No package goes"
     yield from map(_line, plan.goes)
     if plan.goes:
         yield "  Their files stay until no state that can still be read has them"

@@ -56,7 +56,8 @@ def verify(
             progress(f"Comparing channel `{channel}` with the records")
             findings += look.at_channel(channel, keys, whole=not name)
     # All files were compared with the indexes already when the repository looked at itself.
-    unread = [entry for entry in entries if name or entry.package.signed_by]
+    there = [entry for entry in entries if entry.key in look.listed]
+    unread = [entry for entry in there if name or entry.package.signed_by]
     progress(f"Reading {len(unread)} package files")
     for entry in unread:
         findings += look.at_file(entry)
@@ -105,10 +106,8 @@ class _Look:
                 yield _finding("unrecorded-package", text, place=str(key))
 
     def at_file(self, entry: CatalogEntry) -> Iterator[Finding]:
-        """Compare a package file with its record."""
+        """Compare the file of a listed package with its record."""
         key, place = entry.key, str(entry.key)
-        if key not in self.listed:  # withdrawn, or its channel was found to lack it
-            return
         try:
             with self.repository.fetched(self.listed[key]) as path:
                 yield from _of_bytes(path, entry, place)

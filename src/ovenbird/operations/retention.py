@@ -121,7 +121,7 @@ def prune(
         _withdraw(installation, again, channel, here, progress=progress)
     installation.repository.prune_before(again.oldest)
     if again.states:
-        progress(f"Removed {len(again.states)} states, and the files that only they needed")
+        progress(f"Removed with the files that only they needed: {', '.join(again.states)}")
     stays = tuple(choice for choice in again.plan.choices if choice not in goes)
     return replace(again, plan=RetentionPlan(choices=(*goes, *stays)))
 
@@ -139,7 +139,7 @@ def _withdraw(
     state = installation.repository.withdraw(packages, channel=channel, at=now)
     reasons = {choice.publication.key: choice.reason for choice in choices}
     installation.store.put_withdrawals(reasons, state=state, at=now, by=person())
-    progress(f"Withdrew {len(packages)} packages: state {state.number} of channel `{channel}`")
+    progress(f"Withdrew from channel `{channel}`: {len(packages)}; its state is {state.number} now")
 
 
 def _holds(installation: Installation, now: datetime) -> Iterator[Hold]:
