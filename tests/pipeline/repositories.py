@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ovenbird.domain.catalog import CatalogEntry, Finding, RepositoryState
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import Package
+from ovenbird.domain.ports import SignerOf
 
 if TYPE_CHECKING:
     from tests.pipeline.worlds import World
@@ -74,10 +75,16 @@ class Repository:
             return
         yield Path(package.path)
 
-    def signer_of(self, path: Path, package: Package) -> str:
-        if package.version in self._world.look().forged:
-            raise InvalidRequest("BAD signature")
-        return package.signed_by
+    @contextmanager
+    def signers(self) -> Iterator[SignerOf]:
+        forged = self._world.look().forged
+
+        def signer_of(path: Path, package: Package) -> str:
+            if package.version in forged:
+                raise InvalidRequest("BAD signature")
+            return package.signed_by
+
+        yield signer_of
 
     def verify(self) -> tuple[Finding, ...]:
         self._world.note("verify")

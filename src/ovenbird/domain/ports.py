@@ -23,6 +23,10 @@ Progress = Callable[[str], None]
 """Takes one sentence about what is happening now, for a person who waits."""
 
 
+SignerOf = Callable[[Path, Package], str]
+"""Raises an ``OvenbirdError`` for a signature that is there and is not valid."""
+
+
 class Clock(Protocol):
     """Time, which only adapters know."""
 
@@ -112,9 +116,9 @@ class Repository(Protocol):
         self, package: Package
     ) -> AbstractContextManager[Path]: ...
 
-    def signer_of(  # fingerprint of the key that signed a package file, empty for none
-        self, path: Path, package: Package
-    ) -> str: ...  # OvenbirdError: there is a signature, and it is not valid
+    def signers(  # a package's file → fingerprint of the key that signed it, empty for none
+        self,
+    ) -> AbstractContextManager[SignerOf]: ...
 
     def withdraw(
         self, packages: Sequence[Package], *, channel: str, at: datetime

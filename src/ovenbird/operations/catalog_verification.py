@@ -17,7 +17,7 @@ from pathlib import Path
 from ovenbird.domain.catalog import CatalogEntry, Finding, PackageKey
 from ovenbird.domain.errors import NotFound, OvenbirdError
 from ovenbird.domain.packages import Package
-from ovenbird.domain.ports import Progress, Repository
+from ovenbird.domain.ports import Progress, Repository, SignerOf
 from ovenbird.operations.catalog import find_entries, list_catalog
 from ovenbird.operations.opening import Installation
 
@@ -59,8 +59,10 @@ def verify(
     there = [entry for entry in entries if entry.key in look.listed]
     unread = [entry for entry in there if name or entry.package.signed_by]
     progress(f"Reading {len(unread)} package files")
-    for entry in unread:
-        findings += look.at_file(entry)
+    if unread:
+        with repository.signers() as signer_of:
+            for entry in unread:
+                findings += look.at_file(entry, signer_of)
     return tuple(findings)
 
 
@@ -105,26 +107,15 @@ class _Look:
                 text = f"`{channel}` has it, and the records do not say so"
                 yield _finding("unrecorded-package", text, place=str(key))
 
-    def at_file(self, entry: CatalogEntry) -> Iterator[Finding]:
+    def at_file(self, entry: CatalogEntry, signer_of: SignerOf) -> Iterator[Finding]:
         """Compare the file of a listed package with its record."""
         key, place = entry.key, str(entry.key)
         try:
             with self.repository.fetched(self.listed[key]) as path:
                 yield from _of_bytes(path, entry, place)
-                yield from self._of_signature(path, entry, place)
+                yield from _of_signature(path, entry, place, signer_of)
         except OvenbirdError as error:
             yield _finding("unreadable-file", str(error), place=place)
-
-    def _of_signature(self, path: Path, entry: CatalogEntry, place: str) -> Iterator[Finding]:
-        wanted = entry.package.signed_by
-        try:
-            found = self.repository.signer_of(path, entry.package)
-        except OvenbirdError as error:
-            yield _finding("bad-signature", str(error), place=place)
-            return
-        if found != wanted:
-            text = f"signed by {found or 'nobody'}, by the record by {wanted or 'nobody'}"
-            yield _finding("other-signature", text, place=place)
 
 
 def _of_bytes(path: Path, entry: CatalogEntry, place: str) -> Iterator[Finding]:
@@ -137,6 +128,20 @@ def _of_bytes(path: Path, entry: CatalogEntry, place: str) -> Iterator[Finding]:
     if path.stat().st_size != package.size_bytes:
         text = f"the file has {path.stat().st_size} bytes, the record {package.size_bytes}"
         yield _finding("other-size", text, place=place)
+
+
+def _of_signature(
+    path: Path, entry: CatalogEntry, place: str, signer_of: SignerOf
+) -> Iterator[Finding]:
+    wanted = entry.package.signed_by
+    try:
+        found = signer_of(path, entry.package)
+    except OvenbirdError as error:
+        yield _finding("bad-signature", str(error), place=place)
+        return
+    if found != wanted:
+        text = f"signed by {found or 'nobody'}, by the record by {wanted or 'nobody'}"
+        yield _finding("other-signature", text, place=place)
 
 
 def _entries(installation: Installation, name: str, version: str) -> tuple[CatalogEntry, ...]:

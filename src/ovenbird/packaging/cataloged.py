@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from ovenbird.domain.catalog import CatalogEntry
 from ovenbird.domain.packages import Package
-from ovenbird.domain.ports import Storage
-from ovenbird.packaging.package_signatures import signature_of
+from ovenbird.domain.ports import SignerOf, Storage
+from ovenbird.packaging.package_signatures import signatures
 from ovenbird.packaging.provenance import Provenance
 from ovenbird.packaging.repository import PackageRepository
 from ovenbird.packaging.signing import SigningKey
@@ -95,13 +95,15 @@ class CatalogedRepository(PackageRepository):
         with tempfile.TemporaryDirectory(prefix="ovenbird-") as directory:
             yield Path(self.fetch(package, Path(directory)).path)
 
-    def signer_of(self, path: Path, package: Package) -> str:
-        """Return the fingerprint of the key that signed a package file; empty for none.
+    @contextmanager
+    def signers(self) -> Iterator[SignerOf]:
+        """Give what tells who signed a package file, by fingerprint; empty for nobody.
 
-        Raises:
-            InvalidRequest: It is damaged, or its signature is bad, or of another key.
+        It raises InvalidRequest for a file that is damaged, and for a signature that is bad or
+        of another key.
         """
-        return signature_of(path, package.format, public_keys=self._key.known())
+        with signatures(self._key.known()) as signature_of:
+            yield lambda path, package: signature_of(path, package.format)
 
 
 def _file_of(package: Package) -> str:
