@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,29 +44,30 @@ class Gnupg:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._mine = threading.RLock()
+        self.sessions = 0  # how many times it was taken from other processes
+        self._counting = threading.Lock()
         self._depth = 0
+        self._taken = ExitStack()
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Hold the home alone; inside of a block that holds it already, nothing more happens.
-
-        Yields:
-            Whether this block is the outermost one.
+    def held(self) -> Iterator[None]:
+        """Keep other processes, and other objects, from the home; threads and blocks share it.
 
         Raises:
             InvalidRequest: The home is not ours, or its path is too long for the agent.
         """
-        with self._mine:
+        with self._counting:
+            if self._depth == 0:
+                self._taken.enter_context(self._alone())
+                self.sessions += 1
             self._depth += 1
-            try:
-                if self._depth > 1:
-                    yield False
-                else:
-                    with self._alone():
-                        yield True
-            finally:
+        try:
+            yield
+        finally:
+            with self._counting:
                 self._depth -= 1
+                if self._depth == 0:
+                    self._taken.close()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ lost 04EE...
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ovenbird.domain.errors import Conflict, InvalidRequest
@@ -35,6 +35,11 @@ class Ledger:
         if fingerprint in self.signs:
             return KeyRole.SIGNS
         return KeyRole.RETIRED if fingerprint in self.retired else KeyRole.UNUSED
+
+    def without(self, *fingerprints: str) -> Ledger:
+        """Return it without some of the keys that sign."""
+        kept = tuple(one for one in self.signs if one not in fingerprints)
+        return replace(self, signs=kept)
 
     def refuse_third(self) -> None:
         """See that there is room for another key that signs.

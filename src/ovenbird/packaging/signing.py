@@ -19,6 +19,7 @@ apt-secure(8); rpm issues 1565 and 1877 (Ed25519).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,7 +58,8 @@ class SigningKey:
         self._gnupg = Gnupg(home)
         self._algorithm = algorithm
         self._clock = clock or SystemClock()
-        self._looked: tuple[Key, ...] = ()  # what signs, seen in this session
+        self._deciding = threading.RLock()  # by one thread: which keys sign
+        self._looked: tuple[int, tuple[Key, ...]] = (0, ())  # in which session, and what signs
 
     @property
     def home(self) -> Path:
@@ -66,13 +68,12 @@ class SigningKey:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Hold the home and its agent for several signatures; one alone does it by itself."""
-        with self._gnupg.held() as outermost:
-            try:
-                yield
-            finally:
-                if outermost:
-                    self._looked = ()
+        """Hold the home and its agent for several signatures; one alone does it by itself.
+
+        Threads that sign meanwhile, with this object, share both.
+        """
+        with self._gnupg.held():
+            yield
 
     def ensure(self) -> Path:
         """Make a key unless there is one; return the path of what clients accept (binary).
@@ -214,8 +215,8 @@ class SigningKey:
             Conflict: Two keys sign already.
             InvalidRequest, NotFound: The old key cannot sign; see the class.
         """
-        with self.session():
-            ledger = _without(self._ledger(), *lost)
+        with self.session(), self._deciding:
+            ledger = self._ledger().without(*lost)
             ledger = replace(ledger, lost=_added(ledger.lost, lost))
             ledger.refuse_third()
             self._usable(ledger)
@@ -231,7 +232,7 @@ class SigningKey:
             Conflict: There is no second key.
             InvalidRequest, NotFound: The new key cannot sign; see the class.
         """
-        with self.session():
+        with self.session(), self._deciding:
             ledger = self._ledger()
             if len(ledger.signs) < AT_ONCE:
                 raise Conflict(
@@ -264,7 +265,7 @@ class SigningKey:
         fingerprint = tried_key(path, passphrase=secret)
         with self.session():
             ledger = self._ledger()
-            others = _without(ledger, fingerprint)
+            others = ledger.without(fingerprint)
             if fingerprint not in ledger.signs:
                 ledger.refuse_third()
             if others.signs and secret != self._gnupg.passphrase():
@@ -281,9 +282,9 @@ class SigningKey:
         A copy of the pass phrase stays in the home. For arguments and errors see
         :meth:`try_file`.
         """
-        with self.session():
+        with self.session(), self._deciding:
             fingerprint = self.try_file(path, passphrase_file=passphrase_file)
-            others = _without(self._ledger(), fingerprint)
+            others = self._ledger().without(fingerprint)
             self._gnupg.make()
             self._gnupg.run("--import", path)
             self._gnupg.keep_passphrase(file_bytes(passphrase_file) if passphrase_file else b"")
@@ -311,20 +312,24 @@ class SigningKey:
 
     def _signing(self) -> tuple[Key, ...]:
         """Return the keys that sign, once in a session looked at, tried and given out."""
-        if not self._looked:
-            ledger = self._ledger()
-            if not ledger.signs:
-                ledger = self._make(ledger)
-            found = self._usable(ledger)
-            names = [key.fingerprint for key in found]
-            self._try_passphrase(names)
-            data, path = self._gnupg.export(names), self.home / PUBLIC
-            if not path.exists() or path.read_bytes() != data:
-                replace_file(path, data)
-            if not (self.home / LEDGER).exists():
-                self._write(ledger)
-            self._looked = found
-        return self._looked
+        with self._deciding:
+            if self._looked[0] != self._gnupg.sessions:
+                self._looked = (self._gnupg.sessions, self._signing_now())
+            return self._looked[1]
+
+    def _signing_now(self) -> tuple[Key, ...]:
+        ledger = self._ledger()
+        if not ledger.signs:
+            ledger = self._make(ledger)
+        found = self._usable(ledger)
+        names = [key.fingerprint for key in found]
+        self._try_passphrase(names)
+        data, path = self._gnupg.export(names), self.home / PUBLIC
+        if not path.exists() or path.read_bytes() != data:
+            replace_file(path, data)
+        if not (self.home / LEDGER).exists():
+            self._write(ledger)
+        return found
 
     def _try_passphrase(self, names: Collection[str]) -> None:
         if not (self.home / PASSPHRASE).exists():
@@ -384,13 +389,9 @@ class SigningKey:
         return Ledger(signs=tuple(key.fingerprint for key in usable))
 
     def _write(self, ledger: Ledger) -> None:
-        self._looked = ()
+        self._looked = (0, ())
         write_ledger(self.home / LEDGER, ledger)
 
 
 def _added(before: Collection[str], new: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, *new)))
-
-
-def _without(ledger: Ledger, *fingerprints: str) -> Ledger:
-    return replace(ledger, signs=tuple(one for one in ledger.signs if one not in fingerprints))

@@ -457,6 +457,16 @@ def test_an_agent_that_was_there_stays(key: SigningKey) -> None:
         run(["gpgconf", "--homedir", key.home, "--kill", "all"], timeout_s=20)
 
 
+def test_threads_share_a_session_and_one_first_key(key: SigningKey, tmp_path: Path) -> None:
+    with key.session(), ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: key.detach_sign(b"1"), range(8)))
+        assert len(agents(key.home)) == 1
+
+    public = key.ensure()
+    assert len(key.list_keys()) == 1
+    assert all(verified(public, one, b"1", tmp_path) == [key.fingerprint()] for one in found)
+
+
 def test_many_sign_at_once(key: SigningKey, tmp_path: Path) -> None:
     several = [key, SigningKey(key.home, algorithm=FAST), SigningKey(key.home, algorithm=FAST)]
     with ThreadPoolExecutor(6) as pool:
