@@ -104,7 +104,7 @@ def _split_rpm(text: str) -> tuple[int, str, str]:
     if not colon:
         epoch, rest = "0", text
     version, _, release = rest.rpartition("-") if "-" in rest else (rest, "", "")
-    return int(epoch), version, release
+    return int(epoch) if epoch.isdecimal() else 0, version, release
 
 
 def rpmvercmp(first: str, second: str) -> int:

@@ -63,7 +63,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         workshop=Workshop(state / "bakes", cache=cache_home() / "apt"),
         rooms=BaseRooms(
             state / "builds",
-            cache=cache_home() / "apt",
+            cache=cache_home() / "apt-of-builds",  # not the bakes': apt does not wait for its lock
             disk=partial(_base_disk, settings, images, snapshots),
         ),
         sign=open_sign(settings),

@@ -105,6 +105,7 @@ def build_packages(
         epoch_s=built.source.committed_at_epoch_s,
         branch=built.branch,
         progress=progress,
+        lint=True,
     )
     return replace(built, facts=facts)
 

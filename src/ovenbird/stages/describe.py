@@ -43,6 +43,7 @@ def describe(
     epoch_s: int,
     branch: str,
     progress: Progress,
+    lint: bool = False,
 ) -> tuple[PackageFacts, ...]:
     """Look into packages that were built, and refuse those that would not work.
 
@@ -52,6 +53,7 @@ def describe(
         epoch_s: The commit's time, seconds since 1970.
         branch: What was built, when it is known.
         progress: Told each warning.
+        lint: Ask lintian and rpmlint, too, where they are installed; they take seconds.
 
     Raises:
         InvalidRequest: A package would not work on the machine; all errors are named.
@@ -61,6 +63,9 @@ def describe(
         facts = kept(package)
         if facts is None:
             facts = _described(package, spec, epoch_s=epoch_s, branch=branch)
+            if lint:
+                found_by_tool = linters.lint(Path(package.path), package.format).findings
+                facts = replace(facts, findings=facts.findings + found_by_tool)
             for finding in facts.findings:
                 progress(f"{finding.level}: {finding.tool}: {checks.said(finding)}")
             checks.refuse(f for f in facts.findings if f.tool == TOOL)
@@ -87,7 +92,6 @@ def _described(package: Package, spec: AppSpec, *, epoch_s: int, branch: str) ->
     )
     own = spec.package_of(package.name, package.architecture)
     findings = checks.check(own, package.format, facts)
-    findings += linters.lint(path, package.format).findings
     return replace(facts, findings=findings, build_branch=branch)
 
 
