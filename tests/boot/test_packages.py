@@ -15,10 +15,12 @@ from ovenbird.sandbox import base_images
 from ovenbird.system import base_roots
 from ovenbird.system.commands import run
 from tests.boot.conftest import Cloud, until
-from tests.unit.packaging.writing import content, service, spec, written
+from tests.unit.packaging.writing import content, queried, service, spec, written
 
 pytestmark = pytest.mark.boot
 DEB, RPM = PackageFormat.DEB, PackageFormat.RPM
+# Debian's rpm keeps its database in the caller's home otherwise.
+RPM_IN = ("rpm", "--dbpath", "/var/lib/rpm", "--root")
 PROGRAM = """#!/bin/sh
 echo "$1 VERSION $(id -un)" >>/var/lib/hello/started
 touch /etc/hello/written 2>>/var/lib/hello/refused
@@ -67,15 +69,27 @@ class Machine:
     def __call__(self, *words: str, ok: bool = True) -> str:
         return self._cloud.inside(self._id, *words, ok=ok).strip()
 
+    def bring(self, file: Path) -> str:
+        """Put a file into the machine; return its path there."""
+        root = Path(f"/proc/{self._cloud.room.pid(self._id)}/root")
+        (root / "root" / file.name).write_bytes(file.read_bytes())
+        return f"/root/{file.name}"
+
     def dpkg(self, *words: str | Path, ok: bool = True) -> str:
         """Run dpkg; files are put into the machine first."""
-        root = Path(f"/proc/{self._cloud.room.pid(self._id)}/root")
-        line = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"]
-        for word in words:
-            if isinstance(word, Path):
-                (root / "root" / word.name).write_bytes(word.read_bytes())
-            line.append(f"/root/{word.name}" if isinstance(word, Path) else word)
-        return self(*line, ok=ok)
+        there = [self.bring(word) if isinstance(word, Path) else word for word in words]
+        return self("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", *there, ok=ok)
+
+    def unpack(self, package: Path) -> None:
+        """Put an rpm's files into the machine."""
+        run(["rpm2archive", package], timeout_s=30, env={"HOME": str(package.parent)})
+        archive = self.bring(package.with_name(f"{package.name}.tgz"))
+        self("tar", "--extract", "--file", archive, "--directory", "/")
+
+    def scriptlet(self, package: Path, moment: str, count: int) -> None:
+        """Run one of an rpm's scripts in the machine, as rpm does."""
+        said = queried(package, "--queryformat", f"%{{{moment}}}")
+        self("sh", "-c", said, "sh", str(count))
 
     def states(self, verb: str, *units: str) -> list[str]:
         return self("systemctl", verb, *units, ok=False).split()
@@ -87,7 +101,7 @@ class Machine:
         return self("sh", "-c", f"[ -e {path} ] && echo yes || true") == "yes"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def machine(cloud: Cloud) -> Iterator[Machine]:
     account = cloud.development
     instance_id = cloud.launch(account)["InstanceId"]
@@ -163,6 +177,44 @@ def _a_failure_of_the_apps_own_script_is_one_of_the_installation(
     assert (status, machine.pid("hello.service")) == ("half-configured", "0")
 
 
+def test_an_rpm_does_the_same_where_systemd_runs(machine: Machine, tmp_path: Path) -> None:
+    """The machine has no rpm: files are unpacked there, and scripts run in rpm's order."""
+
+    def other(text: str) -> str:  # than the deb's; the machine is the module's
+        return text.replace("hello", "other")
+
+    services = tuple(
+        dataclasses.replace(one, command=other(one.command), user="other") for one in SERVICES
+    )
+    contents = tuple(
+        dataclasses.replace(one, destination=other(one.destination), owner=other(one.owner))
+        for one in SPEC.contents
+    )
+    asked = spec(name="other", services=services, contents=contents)
+    old, new = (package(tmp_path, RPM, version, asked) for version in ("2.0", "2.1"))
+    units = [other(unit) for unit in UNITS]
+
+    machine.scriptlet(old, "PREIN", 1)
+    machine.unpack(old)
+    machine.scriptlet(old, "POSTIN", 1)
+    assert machine.states("is-active", *units) == [*["active"] * 4, "inactive"]
+    assert machine.states("is-enabled", *units) == [*["enabled"] * 4, "disabled"]
+
+    before = [machine.pid(unit) for unit in units[:2]]
+    machine.scriptlet(new, "PREIN", 2)
+    machine.unpack(new)
+    machine.scriptlet(new, "POSTIN", 2)
+    machine.scriptlet(old, "PREUN", 1)
+    machine.scriptlet(old, "POSTUN", 1)
+    after = [machine.pid(unit) for unit in units[:2]]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True, False]
+    assert machine.states("is-active", *units) == [*["active"] * 4, "inactive"]
+
+    machine.scriptlet(new, "PREUN", 0)
+    assert machine.states("is-active", *units) == ["inactive"] * 5
+    assert machine.states("is-enabled", *units) == ["disabled"] * 5
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """An install root: a base image's files that can be changed, with no package of rpm's."""
@@ -173,7 +225,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 def rpm(root: Path, *words: str | Path) -> str:
     # The root's packages are Debian's: rpm knows none that it could depend on.
-    return run(["rpm", "--root", root, "--nodeps", *words], timeout_s=60)
+    return run([*RPM_IN, root, "--nodeps", *words], timeout_s=60)
 
 
 def wanted(root: Path) -> list[str]:
@@ -220,7 +272,7 @@ def test_a_failure_of_the_apps_own_script_is_one_of_rpms(root: Path, tmp_path: P
 
     # rpm goes on after a failing %post; then nothing of the package is enabled.
     late = package(tmp_path, RPM, "1.1", FAILS_LATE)
-    script = 'rpm --root "$1" --nodeps --install "$2" 2>&1'
-    said = run(["sh", "-c", script, "sh", root, late], timeout_s=60)
+    script = '"$@" --nodeps --install 2>&1'
+    said = run(["sh", "-c", script, "sh", *RPM_IN, root, late], timeout_s=60)
     assert "%post(hello-1.1-1.noarch) scriptlet failed, exit status 3" in said
     assert ((root / "opt/hello").exists(), wanted(root)) == (True, [])

@@ -113,16 +113,28 @@ def settled(found: dict[str, Entry]) -> tuple[Entry, ...]:
     Raises:
         InvalidRequest: One lies below another that is no directory.
     """
+    fine: set[str] = set()
     for entry in found.values():
-        for parent in PurePosixPath(entry.path).parents:
-            above = found.get(str(parent))
+        for path in _above(entry.path):
+            if path in fine:
+                break  # and so is all above it
+            above = found.get(path)
             if above is not None and not above.is_directory:
                 raise InvalidRequest(
                     f"{entry.place}: `{entry.path}` lies below `{above.path}`, which is no"
                     f" directory ({above.place})",
                     place=entry.place,
                 )
+            fine.add(path)
     return tuple(found[path] for path in sorted(found))
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the directories above a path, from the nearest up; not the root."""
+    end = path.rfind("/")
+    while end > 0:
+        yield path[:end]
+        end = path.rfind("/", 0, end)
 
 
 def parents(found: Iterable[Entry], package: str, format_: PackageFormat) -> Iterator[Entry]:
@@ -133,8 +145,13 @@ def parents(found: Iterable[Entry], package: str, format_: PackageFormat) -> Ite
     owns it: there only those that carry the package's name, so that they go with it.
     """
     paths = {entry.path for entry in found}
-    above = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-    for path in sorted(above - paths - {"/"}):
+    above: set[str] = set()
+    for path in paths:
+        for parent in _above(path):
+            if parent in above:
+                break
+            above.add(parent)
+    for path in sorted(above - paths):
         if format_ is not PackageFormat.RPM or package in path.split("/"):
             yield Entry(
                 path=path,
@@ -305,6 +322,8 @@ def _mode(content: Content, status: os.stat_result, umask: int) -> int:
 
 def _named(content: Content, name: str) -> str:
     """Return a name that package managers can carry: they keep lists of lines in UTF-8."""
+    if name.isascii() and name.isprintable():
+        return name
     if any(unicodedata.category(sign) in _UNSAFE for sign in name):
         raise InvalidRequest(
             f"{content.place}: `{content.origin}` holds a name with a control character or one"

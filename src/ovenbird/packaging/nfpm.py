@@ -2,10 +2,10 @@
 
     spec, checkout -> contents · relations · service files · scripts -> nfpm -> one file
 
-The same commit gives the same bytes: each path is listed with its mode, owner and time, and
-nfpm takes nothing from the file system but the bytes. Measured on 2026-11-25 with nfpm 2.48:
-deb, rpm, apk and archlinux are the same under another umask, time zone, locale, directory,
-number of processors and with other times of files.
+The same commit gives the same bytes: each path is listed with its mode and owner, all have one
+time, and nfpm takes nothing from the file system but the bytes. Measured on 2026-11-25 with
+nfpm 2.48: all formats are the same under another umask, time zone, locale, directory, number of
+processors and with other times of files.
 
 Source: nfpm's configuration reference; reproducible-builds.org, SOURCE_DATE_EPOCH.
 """
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ovenbird.domain.errors import CommandFailed, InvalidRequest
-from ovenbird.domain.packages import Init, PackageFormat, PackageSpec
+from ovenbird.domain.packages import ContentKind, Init, PackageFormat, PackageSpec
 from ovenbird.domain.versions import Rendered, render
+from ovenbird.packaging import copyright as copyrights
 from ovenbird.packaging.contents import Entry, add, entries, inside, parents, settled
 from ovenbird.packaging.duties import accounts
 from ovenbird.packaging.relations import relations
@@ -112,7 +113,7 @@ def package(
     format_ = format_of(target)
     found = _all_entries(spec, format_, checkout, staging)
     config = configuration(spec, format_, version=render(version, format_), epoch_s=epoch_s)
-    config["contents"] = [_content(entry, _time(epoch_s)) for entry in found]
+    config["contents"] = [_content(entry) for entry in found]
     config |= _changelog(spec, checkout)
     paths = _written(scripts(spec, format_, checkout, found), staging)
     _refuse_broken(paths)
@@ -120,7 +121,8 @@ def package(
     _resolve_scripts(config, spec, format_, checkout)
     _settle(staging, epoch_s)
     path = staging.with_suffix(".nfpm.yaml")
-    path.write_text(json.dumps(config, ensure_ascii=False))  # YAML holds JSON; this is faster
+    # YAML holds JSON, which is faster.
+    path.write_text(json.dumps(config, ensure_ascii=False, separators=(",", ":")))
     part = target.with_name(f"{target.name}.part")
     try:
         _run(path, format_, part, epoch_s)
@@ -148,7 +150,7 @@ def configuration(
         "vendor": spec.vendor,
         "homepage": spec.homepage,
         "license": spec.license,
-        "mtime": _time(epoch_s),
+        "mtime": datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "disable_globbing": True,  # names are taken as they are
         **{kind: _literals(texts) for kind, texts in relations(spec, format_).items()},
         format_.value: _section(spec, format_),
@@ -193,8 +195,32 @@ def _all_entries(
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(file.text)
         add(found, _of_service(file, source))
-    above = parents(settled(found), spec.name, format_)
-    return settled(found | {entry.path: entry for entry in above})
+    found |= _copyright(spec, format_, checkout, staging, found)
+    settled(found)
+    found |= {entry.path: entry for entry in parents(found.values(), spec.name, format_)}
+    return tuple(found[path] for path in sorted(found))
+
+
+def _copyright(
+    spec: PackageSpec,
+    format_: PackageFormat,
+    checkout: Path,
+    staging: Path,
+    found: Mapping[str, Entry],
+) -> dict[str, Entry]:
+    """Return a deb's copyright file unless it has one."""
+    path = copyrights.path(spec.name)
+    if format_ is not PackageFormat.DEB or path in found:
+        return {}
+    own = [c for c in spec.contents_of(format_) if c.kind is ContentKind.LICENSE]
+    files = [inside(checkout, c.origin, place=c.place) for c in own]
+    texts = [file.read_text(errors="replace") for file in files if file.is_file()]
+    text = copyrights.text(spec, "\n".join(texts))
+    if not text:
+        return {}
+    source = staging / "copyright"
+    source.write_text(text)
+    return {path: _of_service(ServiceFile(path=path, text=text, place="license"), source)}
 
 
 def _of_service(file: ServiceFile, source: Path) -> Entry:
@@ -209,10 +235,8 @@ def _of_service(file: ServiceFile, source: Path) -> Entry:
     )
 
 
-def _content(entry: Entry, time: str) -> dict[str, Any]:
-    info: dict[str, Any] = {"mtime": time}
-    if entry.mode:
-        info["mode"] = entry.mode
+def _content(entry: Entry) -> dict[str, Any]:
+    info: dict[str, Any] = {"mode": entry.mode} if entry.mode else {}
     owners = {"owner": entry.owner, "group": entry.group}
     info |= {key: value for key, value in owners.items() if value != "root"}
     found: dict[str, Any] = {"dst": entry.path, "file_info": info}
@@ -291,7 +315,3 @@ def _literal(text: str) -> str:
 
 def _literals(texts: list[str]) -> list[str]:
     return [_literal(text) for text in texts]
-
-
-def _time(epoch_s: int) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -22,7 +22,7 @@ from ovenbird.domain.relations import parse
 from ovenbird.packaging import nfpm
 from ovenbird.packaging.inspection import inspect
 from ovenbird.system.commands import run
-from tests.unit.packaging.writing import checkout, content, service, spec, written
+from tests.unit.packaging.writing import checkout, content, queried, service, spec, written
 
 FORMATS = tuple(PackageFormat)
 DEB, RPM, APK, ARCH = FORMATS
@@ -140,7 +140,7 @@ def test_configuration_is_known_as_such(
 
 def test_rpm_tells_kinds_of_files_apart(packages: dict[PackageFormat, Path]) -> None:
     query = "[%{FILEFLAGS:fflags} %{FILENAMES}\n]"
-    lines = run(["rpm", "-qp", "--qf", query, packages[RPM]], timeout_s=20).splitlines()
+    lines = queried(packages[RPM], "--queryformat", query).splitlines()
 
     parts = (line.partition(" ") for line in lines if not line.startswith(" "))
     flags = {path: flag for flag, _, path in parts}
@@ -192,7 +192,7 @@ def test_relations_are_in_the_words_of_the_format(
 
 def test_relations_of_rpm_are_what_rpm_reads(packages: dict[PackageFormat, Path]) -> None:
     def asked(word: str) -> set[str]:
-        lines = run(["rpm", "-qp", f"--{word}", packages[RPM]], timeout_s=20).splitlines()
+        lines = queried(packages[RPM], f"--{word}").splitlines()
         return {line for line in lines if not line.startswith("rpmlib(")}
 
     assert asked("requires") == {"/usr/sbin/useradd", "nginx >= 1.20", "python3"}
@@ -205,7 +205,7 @@ def test_relations_of_rpm_are_what_rpm_reads(packages: dict[PackageFormat, Path]
 
 def test_descriptions_are_taken_as_they_are(packages: dict[PackageFormat, Path]) -> None:
     query = "%{SUMMARY}|%{VENDOR}|%{LICENSE}|%{URL}|%{GROUP}|%{ARCH}|%{BUILDHOST}|%{CHANGELOGTEXT}"
-    said = run(["rpm", "-qp", "--qf", query, packages[RPM]], timeout_s=20)
+    said = queried(packages[RPM], "--queryformat", query)
     fields = run(["dpkg-deb", "--field", packages[DEB]], timeout_s=20)
 
     assert said == (
@@ -220,6 +220,26 @@ def test_debian_has_the_changelog(packages: dict[PackageFormat, Path]) -> None:
     _, facts = inspect(packages[DEB])
 
     assert "/usr/share/doc/hello/changelog.Debian.gz" in {file.path for file in facts.files}
+
+
+def test_a_deb_says_its_license(tmp_path: Path) -> None:
+    top = checkout(tmp_path / "c")
+    (top / "LICENSE").write_text("Permission is granted.\n\nWithout warranty.\n")
+    file = content("LICENSE", "/usr/share/doc/hello/LICENSE", "license")
+    where = "./usr/share/doc/hello/copyright"
+
+    def read(asked: PackageSpec, work: str) -> str:
+        made = written(asked, DEB, top, tmp_path / work)
+        script = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --to-stdout "$2"'
+        return run(["sh", "-c", script, "sh", made, where], timeout_s=20)
+
+    assert read(spec(license="MIT", vendor="Hello & Co", contents=(file,)), "a").endswith(
+        "\nFiles: *\nCopyright: Hello & Co\nLicense: MIT\n"
+        " Permission is granted.\n .\n Without warranty.\n"
+    )
+    assert "/usr/share/common-licenses/Apache-2.0" in read(spec(license="Apache-2.0"), "b")
+    own = content("README.md", "/usr/share/doc/hello/copyright")
+    assert read(spec(license="MIT", contents=(own,)), "c") == "Hello\n"
 
 
 def aged(top: Path) -> None:
@@ -309,7 +329,7 @@ def test_older_machines_get_what_they_can_read(tmp_path: Path) -> None:
     made = written(older, RPM, tmp_path, tmp_path / "w")
     members = run(["ar", "t", written(older, DEB, tmp_path, tmp_path / "d")], timeout_s=20)
 
-    assert run(["rpm", "-qp", "--qf", query, made], timeout_s=20) == "gzip"
+    assert queried(made, "--queryformat", query) == "gzip"
     assert "data.tar.gz" in members
 
 
@@ -332,7 +352,7 @@ def test_a_format_has_scripts_of_its_own(tmp_path: Path) -> None:
 
     assert "echo general" in texts[DEB]["postinst"]
     assert "echo config" in texts[DEB]["config"]
-    said = run(["rpm", "-qp", "--scripts", *(tmp_path / "w").glob("*.rpm")], timeout_s=20)
+    said = queried(tmp_path / "w" / nfpm.file_name(asked, "1.2.0", RPM), "--scripts")
     assert ("echo rpms" in said, "echo posttrans" in said, "echo general" in said) == (
         True, True, False,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from ovenbird.domain.packages import (
     Service,
 )
 from ovenbird.packaging import nfpm
+from ovenbird.system.commands import run
 
 EPOCH_S = 1_767_323_045
 MAINTAINER = "Hello Team <hello@example.com>"
@@ -49,6 +50,23 @@ def checkout(top: Path) -> Path:
         "  changes: [{note: Says hello}]\n"
     )
     return top
+
+
+def queried(package: Path, *words: str) -> str:
+    """Ask rpm about a package file.
+
+    Debian's rpm would make a database in the caller's home, so it gets one beside the file.
+    """
+    line: list[str | Path] = [
+        "rpm",
+        "--dbpath",
+        package.parent / "rpmdb",
+        "--query",
+        *words,
+        "--package",
+        package,
+    ]
+    return run(line, timeout_s=30)
 
 
 def written(
