@@ -276,5 +276,6 @@ def test_a_listed_package_can_be_fetched_and_its_signer_told(tmp_path: Path) -> 
 
     with repository.fetched(listed) as path:
         assert path.read_bytes() == Path(package.path).read_bytes()
-        assert repository.signer_of(path, listed) == ""
+        with repository.signers() as signer_of:
+            assert signer_of(path, listed) == ""
     assert not path.exists()
