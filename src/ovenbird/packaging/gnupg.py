@@ -30,6 +30,7 @@ GONE_WITHIN = timedelta(seconds=5)  # an agent that was told to end; it takes mi
 SOCKET_BYTES = 107  # Source: unix(7), sun_path, without the zero at its end
 LONGEST_SOCKET = "S.gpg-agent.browser"
 PASSPHRASE = "passphrase"  # noqa: S105 - the name of the file that has it
+MARK = "ovenbird-agent"  # there while an agent is ours
 NOT_HERE = "its secret half is not here"
 _ALGORITHMS = {"1": "rsa", "17": "dsa", "22": "ed25519"}  # numbers of RFC 4880 and of GnuPG
 _VALIDITY = {"e": "it expired", "r": "it was revoked", "d": "it is disabled", "i": "it is invalid"}
@@ -73,7 +74,7 @@ class Gnupg:
     def _alone(self) -> Iterator[None]:
         with file_lock(self.home.with_name(f"{self.home.name}.lock")):
             self._tighten()
-            is_ours = not (self.home.exists() and _answers(self._socket()))
+            is_ours = self._mark_agent()
             try:
                 yield
             finally:
@@ -86,7 +87,8 @@ class Gnupg:
         Raises:
             CommandFailed: gpg refused.
         """
-        return run([*self.head(), *words], timeout_s=TIMEOUT_S)
+        with self.held():
+            return run([*self.head(), *words], timeout_s=TIMEOUT_S)
 
     def head(self) -> list[str | Path]:
         """Return how gpg is called on this home; its own configuration file does not count."""
@@ -102,6 +104,7 @@ class Gnupg:
         """Make the home directory unless it is there."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.home.chmod(0o700)
+        (self.home / MARK).touch()
 
     def secret_keys(self) -> tuple[Key, ...]:
         """Return the keys whose secret half can be in the home, oldest first."""
@@ -178,12 +181,26 @@ class Gnupg:
         for path in self.home.glob("private-keys-v1.d/*.key"):
             path.chmod(0o600)
 
+    def _mark_agent(self) -> bool:
+        """Tell whether the agent that there is, or will be, is ours; leave a mark if it is.
+
+        The mark outlives a process that is killed, so that the next one ends its agent.
+        """
+        if not self.home.exists():
+            return True
+        mark = self.home / MARK
+        is_ours = mark.exists() or not _answers(self._socket())
+        if is_ours:
+            mark.touch()
+        return is_ours
+
     def _end_agent(self) -> None:
         """End our agent, and see it go: who comes next must not take it for another's."""
         run(["gpgconf", "--homedir", self.home, "--kill", "all"], timeout_s=TIMEOUT_S)
         place = self._socket()
         with suppress(TimeoutError):  # it hangs; the next one who works here uses it
             await_true(lambda: not _answers(place), within=GONE_WITHIN, every_s=0.002)
+            (self.home / MARK).unlink(missing_ok=True)
 
     def _socket(self) -> Path:
         """Return where the home's agent listens.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -455,6 +457,28 @@ def test_an_agent_that_was_there_stays(key: SigningKey) -> None:
         assert len(before) == 1
     finally:
         run(["gpgconf", "--homedir", key.home, "--kill", "all"], timeout_s=20)
+
+
+def sign_and_stay(key: SigningKey) -> None:
+    """Hold a session until somebody kills the process."""
+    with key.session():
+        key.clear_sign(b"1")
+        (key.home / "signed").touch()
+        threading.Event().wait()
+
+
+def test_the_agent_of_a_killed_process_is_ended_by_the_next(key: SigningKey) -> None:
+    key.ensure()
+    signer = multiprocessing.get_context("fork").Process(target=sign_and_stay, args=(key,))
+    signer.start()
+    await_true((key.home / "signed").exists, within=timedelta(seconds=30))
+    signer.kill()
+    signer.join()
+    left = agents(key.home)
+    key.clear_sign(b"1")
+
+    assert len(left) == 1
+    await_true(lambda: not agents(key.home), within=timedelta(seconds=10))
 
 
 def test_threads_share_a_session_and_one_first_key(key: SigningKey, tmp_path: Path) -> None:
