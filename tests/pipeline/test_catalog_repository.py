@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from ovenbird.domain.apps import AppSpec, Health
 from ovenbird.domain.catalog import CatalogEntry, Publication
-from ovenbird.domain.packages import PackageFormat
+from ovenbird.domain.errors import Conflict
+from ovenbird.domain.images import ImageSpec
+from ovenbird.domain.packages import PackageFormat, PackageSpec
 from ovenbird.domain.ports import Repository
 from ovenbird.domain.sources import Source
 from ovenbird.operations import catalog_verification, retention
 from ovenbird.packaging.cataloged import CatalogedRepository
 from ovenbird.packaging.package_signatures import sign_package
 from ovenbird.packaging.signing import SigningKey
+from ovenbird.stages.publish import Shop, publish, published_before
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.pipeline.installation import WorldInstallation
@@ -115,3 +119,37 @@ def test_files_go_when_no_state_that_can_be_read_has_them(real: Real) -> None:
     assert real.files() == ["1.1.0"]
     assert real.codes() == set()
     assert retention.plan_pruning(real, policy).nothing
+
+
+def test_what_was_pruned_is_built_again_but_never_with_other_bytes(
+    real: Real, tmp_path: Path
+) -> None:
+    old = real.publish("1.0.0", days_ago=400)
+    real.publish("1.1.0", days_ago=300)
+    real.repository.put_record(old)
+    at = NOW - timedelta(days=200)
+    state = real.repository.withdraw([old.package], channel="candidate", at=at)
+    real.store.put_withdrawals({old.key: "old"}, state=state, at=at, by="ann")
+    policy = retention.policy_of(real.settings)
+    retention.prune(real, retention.plan_pruning(real, policy), policy, progress=print)
+    Path(old.package.path).unlink()
+    shop = Shop(
+        repository=real.repository, records=real.store, clock=SystemClock(), progress=print,
+        actor="ann",
+    )  # fmt: skip
+    package = PackageSpec(name="hello", maintainer="T <t@example.com>")
+    spec = AppSpec(
+        app="hello", packages=(package,), image=ImageSpec(base="debian-12"), environments=(),
+        port=80, health=Health(),
+    )  # fmt: skip
+
+    found = published_before(old.source, spec, "1.0.0", shop, outbox=tmp_path / "outbox")
+    again = real.publish("1.0.0", days_ago=0)
+    with pytest.raises(Conflict, match="other bytes"):
+        publish([replace(old.package, digest_sha256="0" * 64)], shop, channel="candidate")
+
+    assert found == ()
+    assert again.package.digest_sha256 == old.package.digest_sha256
+    assert real.files() == ["1.0.0", "1.1.0"]
+    assert real.store.get_catalog_entry(old.key).withdrawn_at is None
+    assert real.codes() == set()

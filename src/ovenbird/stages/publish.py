@@ -20,6 +20,7 @@ from ovenbird.domain.catalog import (
     Publication,
     RepositoryState,
 )
+from ovenbird.domain.errors import NotFound
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Clock, PackageRecords, Progress, Repository
 from ovenbird.domain.sources import Source
@@ -48,6 +49,8 @@ def publish(packages: Sequence[Package], shop: Shop, *, channel: str) -> Reposit
     Raises:
         Conflict: Another package of the same name, version and architecture is published.
     """
+    for package in packages:
+        shop.records.refuse_other_bytes(package)  # a repository forgets what was pruned
     at = shop.clock.now()
     state = shop.repository.publish(packages, channel=channel, at=at)
     shop.records.put_repository_state(state)
@@ -125,7 +128,10 @@ def published_before(
         names = dict.fromkeys(package.name for package in spec.packages)
         kept = [entry for name in names for entry in shop.repository.records_of(name, version)]
         entries = _complete(kept, source, spec, version)
-        found = tuple(shop.repository.fetch(entry.package, outbox) for entry in entries)
+        try:
+            found = tuple(shop.repository.fetch(entry.package, outbox) for entry in entries)
+        except NotFound:  # pruned since: the commit is built again, into the same bytes
+            return ()
         for entry in entries:
             shop.records.put_catalog_entry(entry)
     if found:
