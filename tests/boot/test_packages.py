@@ -253,6 +253,10 @@ def test_an_rpm_is_installed_upgraded_and_erased(root: Path, tmp_path: Path) -> 
     assert config.with_suffix(".toml.rpmnew").read_text() == "version = '1.1'\n"
     assert not (root / "var/lib/rpm-state/hello").exists()
 
+    without = dataclasses.replace(SPEC, services=(*SERVICES[:1], *SERVICES[2:]), scripts={})
+    rpm(root, "--upgrade", package(tmp_path, RPM, "1.2", without))
+    assert wanted(root) == ["hello-nightly.timer", "hello.service"]
+
     rpm(root, "--erase", "hello")
     assert wanted(root) == []
     assert config.with_suffix(".toml.rpmsave").read_text() == "mine\n"
@@ -260,7 +264,7 @@ def test_an_rpm_is_installed_upgraded_and_erased(root: Path, tmp_path: Path) -> 
     assert (root / "var/own").read_text().splitlines() == [
         "preinstall 1", "postinstall 1",
         "preinstall 2", "postinstall 2", "preremove 1", "postremove 1",
-        "preremove 0", "postremove 0",
+        "preremove 1", "postremove 1",
     ]  # fmt: skip
 
 

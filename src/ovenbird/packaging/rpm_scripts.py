@@ -91,8 +91,21 @@ def after_removal(found: Duties, format_: PackageFormat) -> list[str]:
         lines += [f"if {_RUNS}; then systemctl daemon-reload || :; fi"]
     lines += _only([f"rm -f {shlex.quote(path)}" for path in found.ghosts], _LAST, format_)
     if format_ is PackageFormat.RPM:
-        lines += _only(restarts(found), '[ "$1" -ge 1 ]', format_)
+        lines += _only([*_dropped(found), *restarts(found)], '[ "$1" -ge 1 ]', format_)
     return lines
+
+
+def _dropped(found: Duties) -> list[str]:
+    """Return the lines that stop and disable what the newer package does not have any more."""
+    if not found.started:
+        return []
+    return [
+        f"for unit in {' '.join(found.started)}; do",
+        f'  [ ! -e {found.unit_directory}/"$unit" ] && {_HAS_SYSTEMCTL} || continue',
+        f'  if {_RUNS}; then systemctl stop "$unit" || :; fi',
+        '  systemctl --no-reload disable "$unit" >/dev/null 2>&1 || :',
+        "done",
+    ]
 
 
 def restarts(found: Duties) -> list[str]:

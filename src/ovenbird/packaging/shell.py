@@ -68,6 +68,12 @@ def kept_directories(spec: PackageSpec) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def open_files(service: Service) -> str:
+    """Return how many files a service may have open: a number or ``unlimited``."""
+    soft = service.limits.get("LimitNOFILE", "65536").partition(":")[0]
+    return "unlimited" if soft == "infinity" else soft
+
+
 def first_line(text: str) -> str:
     """Return what fits into a comment or a description of one line."""
     return text.strip().partition("\n")[0]

@@ -187,7 +187,7 @@ def _handed_over(spec: PackageSpec, name: str) -> str:
 
 
 def _prepare(spec: PackageSpec, service: Service) -> str:
-    files = shlex.quote(service.limits.get("LimitNOFILE", "65536").partition(":")[0])
+    files = shlex.quote(shell.open_files(service))
     paths = " ".join(map(shlex.quote, shell.directories(spec, service)))
     lines = [
         f"for directory in {paths}; do",

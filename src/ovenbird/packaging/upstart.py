@@ -35,7 +35,7 @@ def job(spec: PackageSpec, service: Service) -> str:
         "stop on runlevel [!2345]",
         *_restart(service),
         "kill timeout 30",
-        f"limit nofile {_files(service)} {_files(service)}",
+        f"limit nofile {shell.open_files(service)} {shell.open_files(service)}",
         f"chdir {service.working_directory or '/'}",
         "pre-start script",
         *shell.indented(_directories(spec, service)),
@@ -55,10 +55,6 @@ def _restart(service: Service) -> list[str]:
         return []
     normal = ["normal exit 0 TERM"] if service.restart in _NORMAL else []
     return ["respawn", "respawn limit 10 60", *normal]
-
-
-def _files(service: Service) -> str:
-    return service.limits.get("LimitNOFILE", "65536").partition(":")[0]
 
 
 def _directories(spec: PackageSpec, service: Service) -> list[str]:

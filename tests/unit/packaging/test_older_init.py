@@ -68,6 +68,8 @@ def test_an_upstart_job_says_when_it_runs_and_as_whom() -> None:
         in text
     )
     assert "mkdir -p /var/lib/hello && chown hello:adm /var/lib/hello" in text
+    endless = service(limits={"LimitNOFILE": "infinity"})
+    assert "limit nofile unlimited unlimited\n" in upstart.job(spec(services=(endless,)), endless)
     job = service(oneshot=True, enabled=False, user="root")
     text = upstart.job(spec(services=(job,)), job)
     assert ("task\n" in text, "respawn" in text, "start on" in text) == (True, False, False)

@@ -177,8 +177,13 @@ def test_an_rpm_enables_and_starts_what_is_new(ran: Ran, tmp_path: Path) -> None
     assert not (tmp_path / "var/lib/rpm-state/hello").exists()
 
 
-def test_an_rpm_restarts_after_an_upgrade_and_stops_when_the_last_goes(ran: Ran) -> None:
+def test_an_rpm_restarts_after_an_upgrade_and_stops_when_the_last_goes(
+    ran: Ran, tmp_path: Path
+) -> None:
     made = texts(SPEC, RPM)
+    (tmp_path / "usr/lib/systemd/system").mkdir(parents=True)
+    for unit in UNITS[:-2]:  # the newer package has no `off`
+        (tmp_path / "usr/lib/systemd/system" / unit).touch()
 
     assert ran(made["preremove"], "1") == []
     called = ran(made["preremove"], "0")
@@ -187,6 +192,8 @@ def test_an_rpm_restarts_after_an_upgrade_and_stops_when_the_last_goes(ran: Ran)
     assert ran(made["postremove"], "0") == ["systemctl daemon-reload"]
     assert ran(made["postremove"], "1") == [
         "systemctl daemon-reload",
+        "systemctl stop hello-off.service",
+        "systemctl --no-reload disable hello-off.service",
         (
             "systemctl try-restart hello.service hello-worker.service hello-nightly.timer"
             " hello-off.service"
