@@ -122,7 +122,7 @@ def package(
     _settle(staging, epoch_s)
     path = staging.with_suffix(".nfpm.yaml")
     # YAML holds JSON, which is faster.
-    path.write_text(json.dumps(config, ensure_ascii=False, separators=(",", ":")))
+    path.write_text(json.dumps(config, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     part = target.with_name(f"{target.name}.part")
     try:
         _run(path, format_, part, epoch_s)
@@ -193,7 +193,7 @@ def _all_entries(
     for index, file in enumerate(service_files(spec, format_)):
         source = staging / "services" / str(index)
         source.parent.mkdir(parents=True, exist_ok=True)
-        source.write_text(file.text)
+        source.write_text(file.text, encoding="utf-8")
         add(found, _of_service(file, source))
     found |= _copyright(spec, format_, checkout, staging, found)
     settled(found)
@@ -214,12 +214,12 @@ def _copyright(
         return {}
     own = [c for c in spec.contents_of(format_) if c.kind is ContentKind.LICENSE]
     files = [inside(checkout, c.origin, place=c.place) for c in own]
-    texts = [file.read_text(errors="replace") for file in files if file.is_file()]
+    texts = [file.read_text("utf-8", errors="replace") for file in files if file.is_file()]
     text = copyrights.text(spec, "\n".join(texts))
     if not text:
         return {}
     source = staging / "copyright"
-    source.write_text(text)
+    source.write_text(text, encoding="utf-8")
     return {path: _of_service(ServiceFile(path=path, text=text, place="license"), source)}
 
 
@@ -255,7 +255,7 @@ def _written(texts: Mapping[str, str], staging: Path) -> dict[str, str]:
     directory = staging / "scripts"
     directory.mkdir(parents=True, exist_ok=True)
     for moment, text in texts.items():
-        (directory / moment).write_text(text)
+        (directory / moment).write_text(text, encoding="utf-8")
     return {moment: str(directory / moment) for moment in texts}
 
 
