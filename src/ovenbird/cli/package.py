@@ -68,7 +68,8 @@ def build(
 
 def _line(one: Package, facts: PackageFacts) -> str:
     signed = f", signed by {one.signed_by[-16:]}" if one.signed_by else ""
-    warnings = f", {len(facts.findings)} warnings" if facts.findings else ""
+    number = len(facts.findings)
+    warnings = f", {number} warning{'s' if number > 1 else ''}" if number else ""
     return f"{one.path}  {one.size_bytes} bytes  sha256 {one.digest_sha256}{signed}{warnings}"
 
 

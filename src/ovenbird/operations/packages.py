@@ -40,11 +40,13 @@ class Wanted:
         app: Git URL, or a directory in a git repository.
         ref: Branch, tag or commit.
         allow_dirty: Build a directory as it is, with what no commit has.
+        lint: Ask lintian and rpmlint about the packages, where they are installed.
     """
 
     app: str
     ref: str = "HEAD"
     allow_dirty: bool = False
+    lint: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def build_packages(
         epoch_s=built.source.committed_at_epoch_s,
         branch=built.branch,
         progress=progress,
-        lint=True,
+        lint=wanted.lint,
     )
     return replace(built, facts=facts)
 
@@ -120,6 +122,7 @@ def build_unchecked(
     find: Find | None = None,
 ) -> Built:
     """Build the packages of one commit, without looking into them; see :func:`build_packages`."""
+    _open_outbox(into)
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as directory:
         tree = _tree(wanted, Path(directory), progress)
         spec = load_committed(tree.source, tree.checkout)
@@ -173,7 +176,6 @@ def build_and_publish(
         progress=progress,
         actor=actor,
     )
-    into.mkdir(parents=True, exist_ok=True)
 
     def find(source: Source, spec: AppSpec, version: str) -> tuple[Package, ...]:
         return published_before(source, spec, version, shop, outbox=into)
@@ -187,6 +189,13 @@ def build_and_publish(
         channel=channel or installation.settings.repository.channel,
     )
     return built, state
+
+
+def _open_outbox(into: Path) -> None:
+    """Make the directory of packages; git does not take it for a part of the app's tree."""
+    if not into.exists():
+        into.mkdir(parents=True)
+        (into / ".gitignore").write_text("*\n")
 
 
 def _tree(wanted: Wanted, place: Path, progress: Progress) -> _Tree:
