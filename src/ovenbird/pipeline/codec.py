@@ -30,6 +30,7 @@ from ovenbird.domain import (
     names,
     packages,
     plans,
+    relations,
     releases,
     sources,
     verdicts,
@@ -38,7 +39,8 @@ from ovenbird.domain.errors import OvenbirdError
 
 TYPE = "type"
 MODULES = (
-    apps, catalog, clusters, events, images, names, packages, plans, releases, sources, verdicts,
+    apps, catalog, clusters, events, images, names, packages, plans, relations, releases, sources,
+    verdicts,
 )  # fmt: skip
 
 
