@@ -101,7 +101,7 @@ class RootDisks:
                 mounts.push(root.mount)
             self._roots.clear()
         with suppress(CommandFailed):  # the sweep will say so
-            leftovers.await_detached(self._directory)
+            leftovers.await_detached(self._directory, within=leftovers.ENDS_WITHIN)
 
     def _lock(self, snapshot_id: str) -> threading.Lock:
         with self._guard:

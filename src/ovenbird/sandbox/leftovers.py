@@ -36,6 +36,7 @@ SERVER = "ovenbird.sandbox.process"
 PROGRAMS = frozenset({"haproxy", "mount", "nsenter", "systemd-nspawn"})  # started in its home
 TIMEOUT_S = 30.0
 ENDS_WITHIN = timedelta(seconds=10)
+DETACHED_WITHIN = timedelta(minutes=1)  # longer than a step of a bake or a build beside it
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -128,7 +129,7 @@ def detach_loops(directory: Path) -> tuple[str, ...]:
     return tuple(f"loop device {device}" for device in found)
 
 
-def await_detached(directory: Path) -> None:
+def await_detached(directory: Path, *, within: timedelta = DETACHED_WITHIN) -> None:
     """Wait until the kernel has let go of the loop devices of what was unmounted.
 
     An overlay holds the file system below it until the last process of its machine has
@@ -139,7 +140,7 @@ def await_detached(directory: Path) -> None:
         CommandFailed: Something still uses one.
     """
     try:
-        await_true(lambda: not loops_below(directory), within=ENDS_WITHIN)
+        await_true(lambda: not loops_below(directory), within=within)
     except TimeoutError as error:
         holders = (p.name for p in _running() if mounts_below(directory, _read(p / "mountinfo")))
         raise CommandFailed(
