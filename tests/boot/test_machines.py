@@ -332,6 +332,8 @@ def test_a_sweep_finds_what_machines_left(tmp_path: Path) -> None:
     holder = subprocess.Popen(  # noqa: S603
         ["/usr/bin/nsenter", f"--net=/run/netns/{name}", "sleep", "300"]
     )
+    entered = Path(f"/proc/{holder.pid}/ns/net")
+    until(lambda: entered.stat().st_ino == Path(f"/run/netns/{name}").stat().st_ino)
 
     swept = leftovers.sweep(places)
 

@@ -81,7 +81,7 @@ def wait(line: Line) -> Wait:
 
     def until(is_so: Callable[[], bool]) -> None:
         clock = line.world.ports().clock
-        for _ in range(200):
+        for _ in range(4800):  # four minutes: others may run beside
             if is_so():
                 return
             clock.sleep(0.05)

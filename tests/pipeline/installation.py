@@ -1,14 +1,10 @@
-"""An installation whose outside is a world, and the command line on it, here or in a process.
-
-python -m tests.pipeline.installation DIRECTORY WORDS...
-"""
+"""An installation whose outside is a world, and the command line on it, here or in a process."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,9 +20,8 @@ from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.ports import Repository
 from ovenbird.operations.opening import Installation
 from ovenbird.pipeline.ports import Ports
+from tests.pipeline.processes import Begun
 from tests.pipeline.worlds import DEV, PROD, World
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorldInstallation(Installation):
@@ -93,24 +88,18 @@ def here(world: World, *words: str, answer: str = "") -> Said:
 def apart(world: World, *words: str, **environment: str) -> Said:
     """Run a command in a process of its own."""
     process = begun(world, *words, **environment)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode is not None
     return Said(status=process.returncode, out=out, err=err)
 
 
-def begun(world: World, *words: str, **environment: str) -> subprocess.Popen[str]:
+def begun(world: World, *words: str, **environment: str) -> Begun:
     """Begin a command in a process of its own."""
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "tests.pipeline.installation", str(world.directory), *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Begun(command, str(world.directory), *words, **environment)
 
 
-if __name__ == "__main__":
+def command(directory: str, *words: str) -> None:
+    """Be the program, on the world in a directory."""
     if most := os.environ.get("FILE_BYTES"):  # a file that grows beyond is refused, as when full
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
-    sys.exit(main(sys.argv[2:], obj=maker(World(Path(sys.argv[1])))))
+    sys.exit(main(words, obj=maker(World(Path(directory)))))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,25 +12,21 @@ from typing import Any
 import pytest
 
 from tests.pipeline.conftest import Line
+from tests.pipeline.processes import Begun
 from tests.pipeline.test_step_names import CANARY, RETREAT
+from tests.pipeline.worker import main
 from tests.pipeline.worlds import State, World
 
 pytestmark = pytest.mark.chaos
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def work(line: Line, ref: str, **die: str) -> tuple[int, dict[str, Any]]:
     """Run a worker; return its status, and what it said if it lived."""
-    argv = [sys.executable, "-m", "tests.pipeline.worker"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
-    environment |= {f"OVENBIRD_DIE_{when}": name for when, name in die.items()}
-    done = subprocess.run(  # noqa: S603 - our own worker
-        [*argv, str(line.world.directory), str(line.app), ref],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-    return done.returncode, json.loads(done.stdout) if done.returncode == 0 else {}
+    environment = {f"OVENBIRD_DIE_{when}": name for when, name in die.items()}
+    worker = Begun(main, str(line.world.directory), str(line.app), ref, **environment)
+    out, err = worker.communicate(timeout=120)
+    assert worker.returncode in {0, -signal.SIGKILL}, err
+    return worker.returncode, json.loads(out) if worker.returncode == 0 else {}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, apps: dict[str, Path]) -> P
 @pytest.fixture
 def second(line: Line, served: Path) -> Line:
     """A line of its own on which 1.0.0 serves."""
-    subprocess.run(  # noqa: S603
-        ["/bin/cp", "-a", f"{served}/.", str(line.world.directory)], check=True
-    )
+    shutil.copytree(served, line.world.directory, dirs_exist_ok=True)
     return line
 
 

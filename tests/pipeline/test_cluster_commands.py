@@ -243,7 +243,7 @@ def test_a_change_can_be_aborted_while_it_waits(served: Line, wait: Wait) -> Non
     [subject] = [c["rollout_id"] for c in _recent(served) if c["kind"] == "resize"]
 
     here(served.world, "release", "abort", subject)
-    _, err = resize.communicate(timeout=30)
+    _, err = resize.communicate(timeout=120)
 
     assert resize.returncode == 130, err
     [phase] = [c["phase"] for c in _recent(served) if c["kind"] == "resize"]

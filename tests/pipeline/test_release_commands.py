@@ -95,7 +95,7 @@ def test_a_second_release_of_an_app_under_way_is_refused_and_named(line: Line, w
         said = start(line, "v1.2.0", "--json")
         taken = here(line.world, "cluster", "rollback", "hello-prod", "--yes")
     finally:
-        first.communicate(timeout=60)
+        first.communicate(timeout=120)
 
     release_id = line.request("v1.1.0").release_id
     assert (said.status, said.data["facts"]["owner"]) == (4, release_id)
@@ -111,7 +111,7 @@ def test_an_abort_from_another_process_takes_the_canary_back(line: Line, wait: W
     wait(lambda: 10 in weights(line, "prod").values())
 
     said = here(line.world, "release", "abort")
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
 
     assert said.status == 0
     assert "Another process works on" in said.err
@@ -128,7 +128,7 @@ def test_an_abort_does_not_wait_for_instances_that_never_get_healthy(
     wait(lambda: bool(line.world.look().groups))
 
     here(line.world, "release", "abort")
-    first.communicate(timeout=30)
+    first.communicate(timeout=120)
 
     assert first.returncode == 130
     assert line.world.look().groups == {}
@@ -274,8 +274,8 @@ def test_what_a_process_took_over_and_dropped_goes_on_where_it_is_watched(
         watching = Thread(target=Watch(engine, lambda _event: None).until_done, args=[[release_id]])
         watching.start()
         first.kill()
-        first.communicate(timeout=30)
-        watching.join(timeout=30)
+        first.communicate(timeout=120)
+        watching.join(timeout=120)
         phase = engine.ports.store.get_release(release_id).phase
 
     assert phase is Phase.ROLLED_BACK
@@ -288,7 +288,7 @@ def test_an_interrupted_release_says_how_it_goes_on_and_is_not_lost(line: Line, 
     first = begun(line.world, "release", "start", "--app", str(line.app), "--ref", "v1.1.0")
     wait(lambda: 10 in weights(line, "prod").values())
     first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=30)
+    _, err = first.communicate(timeout=120)
     with line.world.state() as state:
         state.silent = False
 

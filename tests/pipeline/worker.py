@@ -23,7 +23,3 @@ def main(directory: str, app: str, ref: str) -> None:
         except OvenbirdError as error:
             phase = type(error).__name__
         sys.stdout.write(json.dumps({"phase": phase, "adopted": sorted(engine.adopted)}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,0 +1,8 @@
+"""Properties hold however busy the machine is: no test is timed."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
