@@ -2,38 +2,56 @@
 
     dists/candidate-7/{Release,Release.gpg,InRelease}               state 7, for ever
     dists/candidate-7/main/binary-amd64/Packages.{gz,xz,zst}
-    dists/candidate-7/main/binary-amd64/by-hash/SHA256/DIGEST
     dists/candidate/InRelease                                       the newest; moves in one step
     dists/candidate/main/binary-amd64/by-hash/SHA256/DIGEST         of all states that are kept
+
+What never changes needs no names by digest: a numbered suite has the plain ones, which every
+apt, mirror and debootstrap knows. The channel's suite has names by digest alone.
 
 Source: Debian wiki, DebianRepository/Format; apt-get(8); apt.conf(5), ``Acquire::By-Hash``.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
+import lzma
 import re
-from collections.abc import Mapping
+import tarfile
+import zlib
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
+import zstandard
+
+from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import PackageFormat
+from ovenbird.packaging import ar_files
 from ovenbird.packaging.indexes import IndexKind, IndexRecord
 from ovenbird.packaging.members import Encoding
-from ovenbird.system.commands import run
 
 ARCHITECTURES = ("amd64", "arm64")
 ENCODINGS = (Encoding.GZ, Encoding.XZ, Encoding.ZST)
-TIMEOUT_S = 60.0
+_DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {  # Source: deb(5)
+    ".tar": bytes,
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+    ".zst": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+}
+_BROKEN = (tarfile.TarError, OSError, EOFError, ValueError, KeyError)
 _NUMBER = re.compile(rb"^X-Ovenbird-State: ([0-9]{1,15})$", re.MULTILINE)
 
 
 def kind(component: str, architecture: str) -> IndexKind:
     """Return the index of one component and architecture; ``all`` is in each of them."""
 
-    def names(suite: str, encoding: Encoding, digest: str) -> tuple[str, ...]:
-        place = f"dists/{suite}/{component}/binary-{architecture}"
-        return f"{place}/by-hash/SHA256/{digest}", f"{place}/Packages.{encoding}"
+    def by_digest(channel: str, _encoding: Encoding, digest: str) -> str:
+        return f"dists/{channel}/{component}/binary-{architecture}/by-hash/SHA256/{digest}"
+
+    def in_suite(suite: str, encoding: Encoding, _digest: str) -> str:
+        return f"dists/{suite}/{component}/binary-{architecture}/Packages.{encoding}"
 
     return IndexKind(
         key=f"apt/{component}/{architecture}",
@@ -46,7 +64,8 @@ def kind(component: str, architecture: str) -> IndexKind:
         ),
         entry=0,
         around=lambda _rows: (b"", b""),
-        names=names,
+        by_digest=by_digest,
+        in_suite=in_suite,
     )
 
 
@@ -56,12 +75,33 @@ def components(keys: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def control(deb: Path) -> str:
-    """Return the control fields of a package file.
+    """Return the control fields of a package file, without an empty line.
 
     Raises:
-        CommandFailed: It is no deb, or damaged.
+        InvalidRequest: It is no deb, or damaged.
     """
-    return run(["dpkg-deb", "--field", deb], timeout_s=TIMEOUT_S).strip("\n")
+    member = next((m for m in ar_files.members(deb) if m.name.startswith("control.tar")), None)
+    if member is None:
+        raise InvalidRequest(f"`{deb}` is no deb: it has no `control.tar`")
+    with deb.open("rb") as file:
+        file.seek(member.begins_at)
+        data = file.read(member.size)
+    try:
+        text = _control_text(_DECOMPRESS[PurePath(member.name).suffix](data)).strip("\n")
+    except (*_BROKEN, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise InvalidRequest(f"`{deb}` is damaged: `{member.name}`: {error}") from error
+    if "\n\n" in text:
+        raise InvalidRequest(f"`{deb}` has an empty line among its control fields")
+    return text
+
+
+def _control_text(tar: bytes) -> str:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+        for entry in archive:
+            file = archive.extractfile(entry)
+            if file and entry.name.removeprefix("./") == "control":
+                return file.read().decode()
+    raise ValueError("it has no file `control`")
 
 
 def field(text: str, name: str) -> str:
@@ -76,7 +116,12 @@ def stanza(text: str, *, file: str, size: int, sha256: str) -> str:
 
 
 def release(
-    indexes: Mapping[str, IndexRecord], *, suite: str, name: str, number: int, at: datetime
+    indexes: Mapping[str, IndexRecord],
+    *,
+    suite: str,
+    name: str,
+    number: int,
+    at: datetime,
 ) -> bytes:
     """Return the text that is signed: sizes and digests of all index files.
 
@@ -93,7 +138,7 @@ def release(
         "Suite": suite,
         "Codename": suite,
         "Date": format_datetime(at.astimezone(UTC), usegmt=True).replace("GMT", "UTC"),
-        "Acquire-By-Hash": "yes",
+        "Acquire-By-Hash": "no" if suite.endswith(f"-{number}") else "yes",
         "Architectures": " ".join(ARCHITECTURES),
         "Components": " ".join(components(indexes)),
         "X-Ovenbird-State": str(number),

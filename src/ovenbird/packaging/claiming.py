@@ -136,7 +136,7 @@ class Claims:
             return None
         # A pruning may have taken away, before the record was there, what no state had then.
         change.claimed()
-        self._objects.put(made.objects)
+        self._objects.put_back(made.objects)
         return made.record
 
     def _roll_forward(self, record: StateRecord, *, since: int) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ovenbird.packaging.members import Encoding, Member, cut, joined, member, zstd_text
+from ovenbird.packaging.members import Encoding, Member, cut, joined, member, zstd_texts
 from ovenbird.packaging.shards import Row
 
 
@@ -25,7 +25,8 @@ class IndexKind:
         chosen: Which rows are in it.
         entry: Which of a row's entries it holds.
         around: Number of rows → text before and after them all.
-        names: Suite, encoding, digest → names in the storage; the first one has the digest in it.
+        by_digest: Channel, encoding, digest → where a file is stored.
+        in_suite: Suite of a state, encoding, digest → where readers of that state find it.
     """
 
     key: str
@@ -34,7 +35,8 @@ class IndexKind:
     chosen: Callable[[Row], bool]
     entry: int
     around: Callable[[int], tuple[bytes, bytes]]
-    names: Callable[[str, Encoding, str], tuple[str, ...]]
+    by_digest: Callable[[str, Encoding, str], str]
+    in_suite: Callable[[str, Encoding, str], str]
 
     def text(self, rows: Iterable[Row]) -> bytes:
         """Return what the index says of rows, in one order."""
@@ -159,8 +161,9 @@ def _text_record(
 ) -> FileRecord:
     """Digest the text: clients compare it after decompression."""
     digest = hashlib.sha256(around[0])
-    for number, piece in pieces.items():
-        digest.update(added[number].text if number in added else zstd_text(piece))
+    kept = zstd_texts(piece for number, piece in pieces.items() if number not in added)
+    for number in pieces:
+        digest.update(added[number].text if number in added else next(kept))
     digest.update(around[1])
     size = sum(piece.text_bytes for piece in pieces.values()) + len(around[0]) + len(around[1])
     return FileRecord(sha256=digest.hexdigest(), size=size)

@@ -125,7 +125,7 @@ class _Splicing:
             return before
         index = self._spliced(kind, before, changed)
         for encoding, file in index.record.files.items():
-            name = kind.names(self._base.channel, encoding, file.sha256)[0]
+            name = kind.by_digest(self._base.channel, encoding, file.sha256)
             wanted[name] = index.files[encoding]
         return index.record
 

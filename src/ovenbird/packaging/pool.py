@@ -30,7 +30,6 @@ def add(storage: Storage, package: Package, *, component: str) -> Row:
         NotFound: The file is gone.
         Conflict: The file is not the package; or another one has its name in the pool.
         InvalidRequest: The file is damaged, or its name cannot be stored.
-        CommandFailed: dpkg-deb cannot read the file.
     """
     row = read(package, component=component)
     if put(storage, row, Path(package.path)):
@@ -53,7 +52,6 @@ def read(package: Package, *, component: str) -> Row:
         NotFound: The file is gone.
         Conflict: The file is not the package that was built.
         InvalidRequest: The file is damaged, or its name cannot be stored.
-        CommandFailed: dpkg-deb cannot read the file.
     """
     path = Path(package.path)
     if not path.exists():

@@ -51,7 +51,8 @@ class PackageRepository:
         component: The part of apt's side that packages are in unless it is said.
         base_url: Of the repository as yum's clients reach it, for mirrorlists; empty for the
             storage's own.
-        parallel: How many requests to the storage may be under way at once.
+        parallel: How many requests to the storage may be under way at once; in a directory, too,
+            where a disk brings several files down in one go.
     """
 
     def __init__(

@@ -75,8 +75,8 @@ def _index_findings(
     kind = kind_of(key)
     for encoding, file in index.files.items():
         names = (
-            kind.names(record.channel, encoding, file.sha256)[0],
-            *kind.names(record.suite, encoding, file.sha256),
+            kind.by_digest(record.channel, encoding, file.sha256),
+            kind.in_suite(record.suite, encoding, file.sha256),
         )
         for name in names:
             if not storage.exists(name):

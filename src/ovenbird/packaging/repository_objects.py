@@ -138,7 +138,7 @@ class Objects:
             OvenbirdError: A file is lost or damaged.
         """
         digests = {encoding: file.sha256 for encoding, file in record.files.items()}
-        names = {e: kind.names(channel, e, digest)[0] for e, digest in digests.items()}
+        names = {e: kind.by_digest(channel, e, digest) for e, digest in digests.items()}
         read = each(lambda e: self.checked(names[e], digests[e]), names, parallel=self._parallel)
         return Index(record=record, files=dict(zip(names, read, strict=True)))
 
@@ -169,13 +169,13 @@ class Objects:
             return found.hexdigest()
 
     def put(self, wanted: Mapping[str, bytes]) -> None:
-        """Store what is not there yet."""
+        """Store objects under names that follow from their bytes."""
+        each(lambda name: self._storage.create(name, wanted[name]), wanted, parallel=self._parallel)
 
-        def put_one(name: str) -> None:
-            if not self._storage.exists(name):
-                self._storage.create(name, wanted[name])
-
-        each(put_one, wanted, parallel=self._parallel)
+    def put_back(self, wanted: Mapping[str, bytes]) -> None:
+        """Store those that are not there; most are, so nothing is sent to find that out."""
+        found = each(self._storage.exists, wanted, parallel=self._parallel)
+        self.put({n: wanted[n] for n, there in zip(wanted, found, strict=True) if not there})
 
     def copy(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Store under second names what is there under first ones."""

@@ -131,4 +131,4 @@ def _own_names(record: StateRecord) -> Iterator[str]:
         if key.startswith("yum/"):
             yield f"yum/{record.channel}/{key.split('/')[1]}/mirrorlist"
         for encoding, file in index.files.items():
-            yield kind.names(record.channel, encoding, file.sha256)[0]
+            yield kind.by_digest(record.channel, encoding, file.sha256)

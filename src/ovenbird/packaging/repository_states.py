@@ -206,7 +206,9 @@ def _index(found: Mapping[str, Any]) -> IndexRecord:
 
 
 def _member(values: list[int], files: Mapping[Encoding, FileRecord]) -> MemberRecord:
-    rows, text, *sizes = (_count(value) for value in values)
+    if set(map(type, values)) != {int} or min(values) < 0:
+        raise TypeError("what a shard adds is not given in counts")
+    rows, text, *sizes = values
     return MemberRecord(rows=rows, text=text, sizes=dict(zip(files, sizes, strict=True)))
 
 

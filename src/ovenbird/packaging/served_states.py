@@ -146,9 +146,8 @@ def _copies(record: StateRecord, prefixes: Sequence[str]) -> list[tuple[str, str
             continue
         kind = kind_of(key)
         for encoding, file in index.files.items():
-            source = kind.names(record.channel, encoding, file.sha256)[0]
-            targets = kind.names(record.suite, encoding, file.sha256)
-            pairs += [(source, target) for target in targets]
+            source = kind.by_digest(record.channel, encoding, file.sha256)
+            pairs.append((source, kind.in_suite(record.suite, encoding, file.sha256)))
     return pairs
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import zstandard
@@ -89,7 +89,10 @@ def object_name(digest: str) -> str:
 
 def render(rows: Iterable[Row]) -> bytes:
     """Write a shard; the same rows give the same bytes."""
-    ordered = [asdict(row) for row in sorted(rows, key=lambda row: row.key)]
+    ordered = [
+        {name: getattr(row, name) for name in Row.__dataclass_fields__}
+        for row in sorted(rows, key=lambda row: row.key)
+    ]
     text = json.dumps({"format": 1, "rows": ordered}, sort_keys=True, separators=(",", ":"))
     return zstandard.ZstdCompressor(level=LEVEL).compress(text.encode())
 

@@ -66,8 +66,8 @@ def kind(architecture: str, which: str) -> IndexKind:
         which: ``primary``, ``filelists`` or ``other``.
     """
 
-    def names(suite: str, encoding: Encoding, digest: str) -> tuple[str, ...]:
-        return (f"yum/{suite}/{architecture}/{_href(which, encoding, digest)}",)
+    def by_digest(suite: str, encoding: Encoding, digest: str) -> str:
+        return f"yum/{suite}/{architecture}/{_href(which, encoding, digest)}"
 
     def around(rows: int) -> tuple[bytes, bytes]:
         first, last = _AROUND[which]
@@ -83,7 +83,8 @@ def kind(architecture: str, which: str) -> IndexKind:
         ),
         entry=INDEXES.index(which),
         around=around,
-        names=names,
+        by_digest=by_digest,
+        in_suite=by_digest,
     )
 
 

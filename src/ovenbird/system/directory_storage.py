@@ -179,7 +179,7 @@ class DirectoryStorage:
         path = self._root / stored_name(name)
         if name.partition("/")[0] == OWN:
             raise InvalidRequest(f"`{name}` is kept for the storage itself")
-        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._root)):
+        if not os.path.realpath(path).startswith(f"{os.path.realpath(self._root)}/"):
             raise InvalidRequest(f"`{name}` leads out of `{self._root}`, by a symbolic link")
         return path
 
