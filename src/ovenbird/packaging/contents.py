@@ -113,11 +113,13 @@ def settled(found: dict[str, Entry]) -> tuple[Entry, ...]:
     Raises:
         InvalidRequest: One lies below another that is no directory.
     """
-    fine: set[str] = set()
+    fine: set[str] = {""}
     for entry in found.values():
+        if entry.path[: entry.path.rfind("/")] in fine:
+            continue  # and so is all above it
         for path in _above(entry.path):
             if path in fine:
-                break  # and so is all above it
+                break
             above = found.get(path)
             if above is not None and not above.is_directory:
                 raise InvalidRequest(
@@ -147,6 +149,8 @@ def parents(found: Iterable[Entry], package: str, format_: PackageFormat) -> Ite
     paths = {entry.path for entry in found}
     above: set[str] = set()
     for path in paths:
+        if path[: path.rfind("/")] in above:
+            continue  # and so is all above it
         for parent in _above(path):
             if parent in above:
                 break

@@ -61,6 +61,11 @@ def joined(moment: str, ours: list[str], own: str) -> str:
     return "\n".join([HEAD.rstrip("\n"), *lines, ":", ""]) if lines else ""
 
 
+def has_own(spec: PackageSpec, format_: PackageFormat, moment: str) -> bool:
+    """Tell whether the script for a moment holds one of the app's own."""
+    return bool(_own(spec, format_, moment)[0])
+
+
 def _deb(found: Duties) -> Mapping[str, list[str]]:
     makers: dict[str, Callable[[Duties], list[str]]] = {
         "preinstall": deb_scripts.preinst,
