@@ -55,6 +55,19 @@ class Repository:
     def fetch(self, package: Package, into: Path) -> Package:
         return package
 
+    def channels(self) -> tuple[str, ...]:
+        return tuple(sorted(self._world.look().channels))
+
+    def state(self, channel: str) -> RepositoryState:
+        return self.states(channel)[-1]
+
+    def unserved(self, channel: str) -> tuple[int, ...]:
+        return ()
+
+    def repair(self, channel: str) -> RepositoryState:
+        self._world.note(f"repair {channel}")
+        return self.state(channel)
+
     def states(self, channel: str) -> tuple[RepositoryState, ...]:
         kept = enumerate(self._world.look().channels.get(channel, ()), 1)
         return tuple(_state(channel, number) for number, found in kept if found is not None)

@@ -206,6 +206,17 @@ class BucketStorage:
         with self._errors("removing", name):
             self._account.s3.delete_object(**self._place(name))
 
+    def is_made(self) -> bool:
+        """Tell whether the bucket is there.
+
+        Raises:
+            CloudError: AWS refused, as for another account's bucket.
+        """
+        with suppress(NotFound), self._errors("looking for", ""):
+            self._account.s3.head_bucket(Bucket=self._bucket)
+            return True
+        return False
+
     def ensure(self) -> bool:
         """Make the bucket, closed to the public and encrypted (SSE-S3); tell whether it was made.
 
@@ -269,7 +280,7 @@ class BucketStorage:
         hints = {
             "AccessDenied": f"Do the policies of the credentials and of the bucket `{self._bucket}`"
             f" in account `{self._account.account_id}` allow it?",
-            "NoSuchBucket": "Is the bucket's name in the settings right, and was it made?",
+            "NoSuchBucket": "`ovenbird repository create` makes it; is its name right?",
         } | {"403": "Do the credentials have `s3:GetObject` and `s3:ListBucket`?"}
         what = f"{self.url}/{name}" if name else self.url
         with cloud_errors(f"{doing} `{what}`", hints=hints):

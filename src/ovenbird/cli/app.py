@@ -22,6 +22,7 @@ NOUNS = {
     "image": "ovenbird.cli.image:group",
     "catalog": "ovenbird.cli.catalog:group",
     "package": "ovenbird.cli.package:package",
+    "repository": "ovenbird.cli.repository:group",
     "key": "ovenbird.cli.key:group",
     "doctor": "ovenbird.cli.doctor:doctor",
 }

@@ -58,7 +58,7 @@ def list_(*, name: str | None, channel: str | None, limit: int | None, as_json: 
         output.answer([entry_data(entry) for entry in found])
         return
     output.table(
-        ("package", "version", "format", "commit", "ref", "by", "published", "state"),
+        ("package", "version", "format", "arch", "commit", "ref", "by", "published", "state"),
         (_row(entry) for entry in found),
     )
 
@@ -113,7 +113,7 @@ def search(*, text: str, limit: int, as_json: bool) -> None:
         output.answer([output.to_data(one) for one in found[:limit]])
     else:
         output.table(
-            ("package", "version", "format", "published", "state", "matches"),
+            ("package", "version", "format", "arch", "published", "state", "matches"),
             (_found_row(one) for one in found[:limit]),
         )
     if len(found) > limit:
@@ -153,6 +153,7 @@ def _row(entry: CatalogEntry) -> tuple[str, ...]:
         package.name,
         package.version,
         package.format.value,
+        package.architecture,
         entry.source.short_commit,
         entry.source.ref,
         entry.published_by,
@@ -171,6 +172,7 @@ def _found_row(found: Found) -> tuple[str, ...]:
         package.name,
         package.version,
         package.format.value,
+        package.architecture,
         output.at(entry.published_at),
         _state(entry),
         "; ".join(map(_match, found.matches)),

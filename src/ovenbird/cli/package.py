@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -68,9 +69,11 @@ def build(
 
 def _line(one: Package, facts: PackageFacts) -> str:
     signed = f", signed by {one.signed_by[-16:]}" if one.signed_by else ""
-    number = len(facts.findings)
-    warnings = f", {number} warning{'s' if number > 1 else ''}" if number else ""
-    return f"{one.path}  {one.size_bytes} bytes  sha256 {one.digest_sha256}{signed}{warnings}"
+    found = "".join(
+        f", {number} {level}{'' if number == 1 else 's'}"
+        for level, number in sorted(Counter(one.level for one in facts.findings).items())
+    )
+    return f"{one.path}  {one.size_bytes} bytes  sha256 {one.digest_sha256}{signed}{found}"
 
 
 def _data(built: packages.Built, state: RepositoryState | None) -> dict[str, object]:

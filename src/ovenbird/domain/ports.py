@@ -69,6 +69,14 @@ class Storage(Protocol):
     def remove(self, name: str) -> None: ...
 
 
+class StoragePlace(Storage, Protocol):
+    """A storage that is made before the first write, or by it."""
+
+    def is_made(self) -> bool: ...
+
+    def ensure(self) -> bool: ...  # False when it was there
+
+
 class Signer(Protocol):
     """The key that signs packages and repositories."""
 
@@ -106,7 +114,15 @@ class Repository(Protocol):
 
     def fetch(self, package: Package, into: Path) -> Package: ...  # NotFound; with its new path
 
+    def channels(self) -> tuple[str, ...]: ...  # that have a state, by name
+
+    def state(self, channel: str) -> RepositoryState: ...  # NotFound; the newest that is served
+
     def states(self, channel: str) -> tuple[RepositoryState, ...]: ...  # oldest first
+
+    def unserved(self, channel: str) -> tuple[int, ...]: ...  # states that a killed publisher left
+
+    def repair(self, channel: str) -> RepositoryState: ...  # NotFound; serves what is unserved
 
     def list_packages(  # of the newest state, or of one; each path is a name in the storage
         self, channel: str, number: int | None = None

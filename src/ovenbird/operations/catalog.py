@@ -8,7 +8,7 @@ from functools import cmp_to_key
 from pathlib import Path
 
 from ovenbird.domain.catalog import CatalogEntry, PackageKey, Publication
-from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.domain.errors import NotFound, OvenbirdError
 from ovenbird.domain.images import COMMIT_TAG, PACKAGES_TAG, Image
 from ovenbird.domain.package_terms import Found
 from ovenbird.domain.packages import Package, PackageFormat
@@ -153,7 +153,7 @@ def trace(
             Baked(image=image, runs=runs.get(image.image_id, ()))
             for image in list_images(installation)
         )
-    except (CloudError, NotFound) as error:
+    except OvenbirdError as error:  # whatever it is, the records can be shown
         unasked = str(error)
     return tuple(
         Provenance(

@@ -18,7 +18,7 @@ from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.domain.ports import Clock, Storage
+from ovenbird.domain.ports import Clock, StoragePlace
 from ovenbird.packaging.cataloged import CatalogedRepository
 from ovenbird.packaging.package_signatures import sign_package
 from ovenbird.packaging.signing import SigningKey
@@ -80,7 +80,7 @@ def open_repository(settings: Settings) -> CatalogedRepository:
     """Open the package repository alone; no environment is asked for anything."""
     found = settings.repository
     return CatalogedRepository(
-        _storage(settings),
+        open_storage(settings),
         name=found.name,
         key=SigningKey(found.signing_key),
         component=found.component,
@@ -88,8 +88,13 @@ def open_repository(settings: Settings) -> CatalogedRepository:
     )
 
 
-def _storage(settings: Settings) -> Storage:
-    """Return where the repository lives."""
+def open_storage(settings: Settings) -> StoragePlace:
+    """Return where the package repository lives; it may not be made yet.
+
+    Raises:
+        NotFound: It is in the sandbox, which is not running.
+        CloudError: The endpoint does not answer.
+    """
     found = settings.repository
     if found.bucket is None:
         return DirectoryStorage(cast("Path", found.directory))  # the settings have one of both

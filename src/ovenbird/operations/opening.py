@@ -23,7 +23,7 @@ from ovenbird.store.opening import open_store
 from ovenbird.store.records import Store
 
 if TYPE_CHECKING:
-    from ovenbird.domain.ports import Repository
+    from ovenbird.domain.ports import Repository, StoragePlace
     from ovenbird.pipeline.ports import Environment, Ports
     from ovenbird.stages.build import Sign
 
@@ -100,6 +100,13 @@ class Installation:
         from ovenbird.operations.doors import open_repository  # noqa: PLC0415 - as above
 
         return open_repository(self.settings)
+
+    @cached_property
+    def storage(self) -> StoragePlace:
+        """Where the package repository lives."""
+        from ovenbird.operations.doors import open_storage  # noqa: PLC0415 - as above
+
+        return open_storage(self.settings)
 
     @property
     def sign(self) -> Sign:

@@ -204,6 +204,8 @@ def _tree(wanted: Wanted, place: Path, progress: Progress) -> _Tree:
     mirror, into = place / "mirror", place / "checkout"
     source = git.resolve(url, wanted.ref, mirror=mirror, directory=directory)
     branch = git.branch_of(source, mirror=mirror)
+    if wanted.ref == "HEAD":  # which says nothing to those who read it later
+        source = replace(source, ref=git.tag_of(source, mirror=mirror) or branch or wanted.ref)
     changed = _uncommitted(wanted, Path(url) / directory)
     if changed and not wanted.allow_dirty:
         raise _dirty(changed)

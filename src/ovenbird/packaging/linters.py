@@ -41,6 +41,7 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "no-changelog": "history is in git, and the commit in the catalog",
         "changelog-file-missing-in-native-package": "as above",
         "debian-changelog-file-missing": "as above, in older versions",
+        "unknown-key": "rpm's database knows no key of ours; `catalog verify` looks at signatures",
         "no-manual-page": "a service has no reader of manual pages",
         "extended-description-is-empty": "one sentence may be enough",
         "embedded-javascript-library": "bundling is what the package is for",

@@ -169,6 +169,16 @@ class PackageRepository:
         key = self._signer.ensure()
         return tuple(self._state(record, key) for record in records)
 
+    def channels(self) -> tuple[str, ...]:
+        """Return the names of all channels that have a state, in order."""
+        return self._objects.channels()
+
+    def unserved(self, channel: str) -> tuple[int, ...]:
+        """Return the numbers of states that no reader is pointed to, as a killed publisher's."""
+        repository_states.checked_channel(channel)
+        served = self._objects.served(channel).number
+        return tuple(range(served + 1, self._objects.newest(channel, served=served) + 1))
+
     def list_packages(self, channel: str, number: int | None = None) -> tuple[Package, ...]:
         """Return the packages of a state, by name and version's text.
 

@@ -95,7 +95,8 @@ def build(
     _check_programs(spec, checkout, progress)
     made = []
     for package, format_ in ((p, f) for p in spec.packages for f in p.formats):
-        progress(f"Packaging `{package.name}` {version} as {format_.value}")
+        machine = "" if package.architecture == "all" else f" for {package.architecture}"
+        progress(f"Packaging `{package.name}` {version} as {format_.value}{machine}")
         target = outbox / nfpm.file_name(package, version, format_)
         signed_by = _write(package, source, version, checkout, target, sign=means.sign)
         made.append(_described(spec, source, package, version, target, signed_by))

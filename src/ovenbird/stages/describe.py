@@ -69,7 +69,7 @@ def describe(
             for finding in facts.findings:
                 progress(f"{finding.level}: {finding.tool}: {checks.said(finding)}")
             checks.refuse(f for f in facts.findings if f.tool == TOOL)
-            _keep(package, facts)
+            keep(package, facts)
         found.append(facts)
     return tuple(found)
 
@@ -95,7 +95,8 @@ def _described(package: Package, spec: AppSpec, *, epoch_s: int, branch: str) ->
     return replace(facts, findings=findings, build_branch=branch)
 
 
-def _keep(package: Package, facts: PackageFacts) -> None:
+def keep(package: Package, facts: PackageFacts) -> None:
+    """Write what is known of a package file beside it."""
     place = _place(package)
     part = place.with_name(f"{place.name}.part")
     found = Description(digest_sha256=package.digest_sha256, facts=facts)

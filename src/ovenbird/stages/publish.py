@@ -24,6 +24,7 @@ from ovenbird.domain.errors import NotFound
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Clock, PackageRecords, Progress, Repository
 from ovenbird.domain.sources import Source
+from ovenbird.stages import describe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,15 +130,22 @@ def published_before(
         kept = [entry for name in names for entry in shop.repository.records_of(name, version)]
         entries = _complete(kept, source, spec, version)
         try:
-            found = tuple(shop.repository.fetch(entry.package, outbox) for entry in entries)
+            found = tuple(_fetched(entry, shop, outbox) for entry in entries)
         except NotFound:  # pruned since: the commit is built again, into the same bytes
             return ()
-        for entry in entries:
-            shop.records.put_catalog_entry(entry)
     if found:
         own = spec.package.name
         shop.progress(f"Found `{own}` {version}, published before from this commit")
     return found
+
+
+def _fetched(entry: CatalogEntry, shop: Shop, outbox: Path) -> Package:
+    """Return a package of another machine, with its file and what is known of it, here."""
+    package = shop.repository.fetch(entry.package, outbox)
+    if entry.facts != PackageFacts():
+        describe.keep(package, entry.facts)
+    shop.records.put_catalog_entry(entry)
+    return package
 
 
 def _complete(

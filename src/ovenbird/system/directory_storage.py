@@ -53,6 +53,26 @@ class DirectoryStorage:
         """``file:/DIRECTORY``, as apt and dnf take it."""
         return f"file:{quote(str(self._root))}"
 
+    def is_made(self) -> bool:
+        """Tell whether the directory is there."""
+        return self._root.is_dir()
+
+    def ensure(self) -> bool:
+        """Make the directory; tell whether it was made.
+
+        Raises:
+            InvalidRequest: It cannot be made.
+        """
+        if self.is_made():
+            return False
+        try:
+            self._root.mkdir(parents=True)
+        except OSError as error:
+            raise InvalidRequest(
+                f"`{self._root}` cannot be made: {error.strerror}", hint="Look at the settings"
+            ) from error
+        return True
+
     def read(self, name: str) -> bytes:
         """Return all bytes.
 

@@ -82,6 +82,20 @@ def branch_of(source: Source, *, mirror: Path) -> str:
     return next((name for name in preferred if name in listed), listed[0] if listed else "")
 
 
+def tag_of(source: Source, *, mirror: Path) -> str:
+    """Return the newest tag of a commit; empty when it has none.
+
+    Args:
+        source: As :func:`resolve` found it.
+        mirror: As given to it.
+    """
+    listed = _git(
+        mirror, "for-each-ref", "--format=%(refname:lstrip=2)", "--sort=-creatordate",
+        "--points-at", source.commit, "refs/tags",
+    ).split()  # fmt: skip
+    return listed[0] if listed else ""
+
+
 def checkout(source: Source, *, mirror: Path, into: Path) -> Path:
     """Make a clean tree of the source's commit, with its tags, and return the app's directory.
 
