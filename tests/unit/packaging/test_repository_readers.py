@@ -162,3 +162,34 @@ def test_one_source_line_has_all_components(tmp_path: Path, key: SigningKey) -> 
 
     assert state.component == "contrib main"
     assert apt.packages() == {"hello 1.0.0 all", "extra 1.0.0 all"}
+
+
+def test_while_two_keys_sign_a_reader_with_either_one_accepts(tmp_path: Path) -> None:
+    key = SigningKey(tmp_path / "gpg", algorithm="ed25519")
+    old = tmp_path / "old.gpg"
+    old.write_bytes(key.export())
+    repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
+    key.rotate()
+    packages = [built(tmp_path / "work", "hello", kind=kind) for kind in ("deb", "rpm")]
+    repository.publish(packages, channel="candidate", at=NOW)
+    new = tmp_path / "new.gpg"
+    both = key.export()
+    key.retire()
+    new.write_bytes(key.export())
+
+    assert both not in {old.read_bytes(), new.read_bytes()}
+    for known in (old, new):
+        apt = Apt(
+            tmp_path / f"apt-{known.stem}",
+            url=f"file:{tmp_path}/r",
+            suite="candidate",
+            key=str(known),
+            component="main",
+        )
+        apt.update()
+        source = f"mirrorlist=file://{tmp_path}/r/yum/candidate/x86_64/mirrorlist"
+        dnf = Dnf(tmp_path / f"dnf-{known.stem}", source=source, key=str(known))
+        assert (apt.packages(), dnf.packages()) == (
+            {"hello 1.0.0 all"},
+            {"hello 1.0.0 noarch"},
+        )
