@@ -124,7 +124,7 @@ def test_a_bucket_that_is_missing_is_said(endpoint: Endpoint) -> None:
     ):
         with pytest.raises(NotFound, match="NoSuchBucket") as caught:
             call()
-        assert "settings" in caught.value.hint
+        assert "`ovenbird repository create`" in caught.value.hint
 
 
 def test_a_bucket_that_refuses_is_said(

@@ -281,7 +281,9 @@ class BucketStorage:
             "AccessDenied": f"Do the policies of the credentials and of the bucket `{self._bucket}`"
             f" in account `{self._account.account_id}` allow it?",
             "NoSuchBucket": "`ovenbird repository create` makes it; is its name right?",
-        } | {"403": "Do the credentials have `s3:GetObject` and `s3:ListBucket`?"}
+            "403": f"Is the bucket `{self._bucket}` of account `{self._account.account_id}`, and do"
+            " the credentials have `s3:GetObject` and `s3:ListBucket`?",
+        }
         what = f"{self.url}/{name}" if name else self.url
         with cloud_errors(f"{doing} `{what}`", hints=hints):
             yield
