@@ -180,7 +180,7 @@ class World:
     def shell(self, line: str) -> None: ...
 
     def install(self, pins: Sequence[PackagePin]) -> None:
-        self.note(f"install {pins[0].name} {pins[0].version}")
+        self.note("install " + ", ".join(f"{pin.name} {pin.version}" for pin in pins))
 
     def clean(self) -> None: ...
 
