@@ -30,9 +30,11 @@ def entry(spec: PackageSpec, service: Service) -> str:
     word = schedules.cron_word(service)
     where = shlex.quote(service.working_directory or "/")
     body = "; ".join(shell.environment(service))
-    line = f"{{ {body}; cd {where} && {shell.command(service)}; }}"
+    line = (
+        f"{shell.is_there(spec, service)} && {{ {body}; cd {where} && {shell.command(service)}; }}"
+    )
     if Init.SYSTEMD in spec.init:  # where it runs, its timer does the job
-        line = f"[ -d /run/systemd/system ] || {line}"
+        line = f"[ ! -d /run/systemd/system ] && {line}"
     line = line.replace("%", "\\%")
     if len(line) > LONGEST or "\n" in line:
         raise InvalidRequest(

@@ -21,6 +21,9 @@ _PLACES = {
 }
 
 _VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+_DOLLARS = re.compile(
+    r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})|\$\$?"
+)  # a variable inside of a word, or none
 
 
 def command(service: Service) -> str:
@@ -29,16 +32,26 @@ def command(service: Service) -> str:
     Raises:
         InvalidRequest: It uses what only systemd has, or cannot be split into words.
     """
-    try:
-        words = shlex.split(service.command)
-    except ValueError as error:
-        raise InvalidRequest(f"services.{service.name}: `command`: {error}") from error
+    words = _words(service)
     if not words or not words[0].startswith("/"):
         raise InvalidRequest(
             f"services.{service.name}: `{service.command}` does not begin with an absolute path",
             hint="Prefixes as `-` and `+` are systemd's alone",
         )
     return " ".join(_word(word, service) for word in words)
+
+
+def is_there(spec: PackageSpec, service: Service) -> str:
+    """Return a test of whether the service's program is installed, or the script that it runs.
+
+    Init scripts and cron's entries are configuration, which outlives the package until a purge.
+    Source: Debian policy 9.3.2 and 9.5.
+    """
+    program, *rest = _words(service)
+    places = [f"{content.destination.rstrip('/')}/" for content in spec.contents]
+    own = [word for word in (program, *rest) if any(f"{word}/".startswith(p) for p in places)]
+    path = own[0] if own and not {"$", "%"} & set(own[0]) else program
+    return f"[ -e {shlex.quote(path)} ]"
 
 
 def environment(service: Service) -> list[str]:
@@ -96,6 +109,18 @@ def _word(word: str, service: Service) -> str:
         return shlex.quote(word)
     if _VARIABLE.fullmatch(word):
         return word  # split into words, by systemd as by a shell
+    if word[0] == "$" and word[1:2] not in {"$", "{"}:
+        raise InvalidRequest(
+            f"services.{service.name}: `{word}` is not a variable, and no shell reads the command",
+            hint="Write `$NAME` or `${NAME}`, and `$$` for a dollar sign",
+        )
     # A variable is replaced: inside of double quotes all else stays as it is.
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
-    return '"' + escaped.replace("$$", "\\$") + '"'
+    return '"' + _DOLLARS.sub(lambda found: found[1] or "\\$", escaped) + '"'
+
+
+def _words(service: Service) -> list[str]:
+    try:
+        return shlex.split(service.command)
+    except ValueError as error:
+        raise InvalidRequest(f"services.{service.name}: `command`: {error}") from error

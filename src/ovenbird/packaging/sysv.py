@@ -133,6 +133,7 @@ def script(spec: PackageSpec, service: Service, *, name: str, format_: PackageFo
     parts = [
         _head(spec, service, name),
         _settings(service, name, debian=debian),
+        f"{shell.is_there(spec, service)} || exit 0\n",
         _handed_over(spec, name),
         _prepare(spec, service),
     ]

@@ -38,6 +38,7 @@ def job(spec: PackageSpec, service: Service) -> str:
         f"limit nofile {shell.open_files(service)} {shell.open_files(service)}",
         f"chdir {service.working_directory or '/'}",
         "pre-start script",
+        f"  {shell.is_there(spec, service)} || {{ stop; exit 0; }}",
         *shell.indented(_directories(spec, service)),
         "end script",
         "script",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
-from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.errors import CommandFailed, InvalidRequest
 from ovenbird.domain.packages import Init, PackageFormat, Service
 from ovenbird.packaging import cron, shell, sysv, upstart
 from ovenbird.packaging.services import service_files
 from ovenbird.system.commands import run
-from tests.unit.packaging.writing import service, spec
+from tests.unit.packaging.writing import content, service, spec
 
 DEB, RPM = PackageFormat.DEB, PackageFormat.RPM
 
@@ -83,11 +84,44 @@ def test_schedules_of_plain_words_are_crons() -> None:
     only = cron.entry(spec(services=(made,), init=(Init.SYSV,)), made).splitlines()[-1]
     beside = cron.entry(spec(services=(made,)), made).splitlines()[-1]
 
-    assert only.startswith("@daily hello { set -a; ")
+    assert only.startswith("@daily hello [ -e /opt/x ] && { set -a; ")
     assert only.endswith(r" A='b c'; set +a; cd / && /opt/x 50\%; }")
-    assert beside.startswith("@daily hello [ -d /run/systemd/system ] || { ")
+    assert beside.startswith("@daily hello [ ! -d /run/systemd/system ] && [ -e /opt/x ] && { ")
     off = service(schedule="daily", enabled=False)
     assert cron.entry(spec(services=(off,)), off).splitlines()[-1].startswith("#@daily")
+
+
+def test_a_shell_is_given_what_systemd_would_give(tmp_path: Path) -> None:
+    made = service(
+        command="/usr/bin/printf %%s| $(touch x) `touch y` a$HOME ${A}b ${A:-c} $$A ^x$ "
+        "'$$(touch z)' $A"
+    )
+    with pytest.raises(InvalidRequest, match=r"`\$\(touch` is not a variable"):
+        shell.command(made)
+    made = dataclasses.replace(made, command=made.command.replace("$(touch x)", "b$(touch"))
+
+    said = run(["sh", "-c", shell.command(made)], timeout_s=10, cwd=tmp_path, env={"A": "1 2"})
+
+    assert said == "b$(touch|`touch|y`|a$HOME|1 2b|${A:-c}|$A|^x$|$(touch z)|1|2|"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_outlives_its_package_does_nothing(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    made = service(command=f"/bin/sh -e {app}/run.sh", schedule="daily", user="root")
+    asked = spec(services=(made,), contents=(content("app/", str(app), "tree"),))
+    line = cron.entry(asked, made).splitlines()[-1].partition(" root ")[2]
+    script = sysv.script(asked, made, name="hello", format_=DEB)
+    anyhow = frozenset({0, 1, 2})
+
+    assert run(["sh", "-c", line], timeout_s=10, ok=anyhow) == ""
+    assert run(["sh", "-c", script, "hello", "no-action"], timeout_s=10) == ""
+    (app / "run.sh").write_text("echo ran")
+    assert run(["sh", "-c", line.partition("&& ")[2]], timeout_s=10) == "ran\n"
+    with pytest.raises(CommandFailed):
+        run(["sh", "-c", script, "hello", "no-action"], timeout_s=10)
+    assert f"[ -e {app}/run.sh ] || {{ stop; exit 0; }}" in upstart.job(asked, made)
 
 
 @pytest.mark.parametrize("init", [Init.SYSV, Init.UPSTART])
