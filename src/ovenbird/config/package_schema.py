@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ovenbird.config.documents import Strict
 from ovenbird.config.words import (
@@ -26,12 +26,25 @@ from ovenbird.config.words import (
     matches,
 )
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.relations import parse
+from ovenbird.domain.relations import check_debian, parse
 
 FORMATS = ("deb", "rpm", "apk", "archlinux")
+RELATIONS = ("depends", "recommends", "suggests", "conflicts", "replaces", "provides")
 Format = Literal["deb", "rpm", "apk", "archlinux"]
 Architecture = Literal["all", "amd64", "arm64"]
-Octal = Annotated[str, matches(r"0?[0-7]{3,4}", "is not a mode; write it in quotes, as '0644'")]
+
+
+def _unquoted(value: object) -> object:
+    if isinstance(value, int):  # what YAML makes of `0644` has lost its zero
+        raise ValueError("needs quotes, as '0644'")  # noqa: TRY004 - pydantic's way
+    return value
+
+
+Octal = Annotated[
+    str,
+    BeforeValidator(_unquoted),
+    matches(r"0?[0-7]{3,4}", "is not a mode; write it in quotes, as '0644'"),
+]
 Directive = Annotated[str, matches(r"[A-Z][A-Za-z0-9]*", "is not a directive of systemd's")]
 Section = Annotated[str, matches(r"[A-Z][A-Za-z]*", "is not a section of a unit file")]
 InCheckout = Annotated[
@@ -106,11 +119,28 @@ class ServicePart(Strict):
         return self
 
 
+def _read_by(reader: Callable[[str], object]) -> AfterValidator:
+    """Return a check of a relation's text by what reads it later."""
+
+    def check(text: str) -> str:
+        try:
+            reader(text)
+        except InvalidRequest as error:
+            raise ValueError(f"{error}; {error.hint}") from error
+        return text
+
+    return AfterValidator(check)
+
+
+AnyRelation = Annotated[Line, _read_by(parse)]
+DebianRelation = Annotated[Line, _read_by(check_debian)]
+
+
 class RelationsPart(Strict):
     """Relations to other packages: a list for all formats, or lists by format."""
 
-    all: list[Line] = Field(default=[])
-    deb: list[Line] = Field(default=[])
+    all: list[AnyRelation] = Field(default=[])
+    deb: list[DebianRelation] = Field(default=[])
     rpm: list[Line] = Field(default=[])
     apk: list[Line] = Field(default=[])
     archlinux: list[Line] = Field(default=[])
@@ -119,16 +149,6 @@ class RelationsPart(Strict):
     @classmethod
     def _for_all(cls, value: object) -> object:
         return {"all": value} if isinstance(value, list) else value
-
-    @field_validator("all")
-    @classmethod
-    def _relations(cls, texts: list[str]) -> list[str]:
-        for text in texts:
-            try:
-                parse(text)
-            except InvalidRequest as error:
-                raise ValueError(f"{error}; {error.hint}") from error
-        return texts
 
 
 class ScriptsPart(Strict):
@@ -167,6 +187,18 @@ class OverridesPart(Strict):
     apk: OverridePart | None = None
     archlinux: OverridePart | None = None
 
+    @model_validator(mode="after")
+    def _its_own(self) -> OverridesPart:
+        for format_ in FORMATS:
+            override: OverridePart | None = getattr(self, format_)
+            for kind in override.model_fields_set & set(RELATIONS) if override else ():
+                said: RelationsPart = getattr(override, kind)
+                if others := sorted(said.model_fields_set - {"all", format_}):
+                    raise ValueError(
+                        f"`{kind}` of `{format_}` cannot have a list for `{others[0]}`"
+                    )
+        return self
+
 
 class DebScriptsPart(Strict):
     """Source: nfpm's configuration reference, ``deb.scripts``."""
@@ -193,8 +225,8 @@ class DebPart(Strict):
     arch_variant: str = ""
     compression: Literal["gzip", "xz", "zstd", "none"] = "zstd"
     fields: Mapping[str, str] = Field(default_factory=dict)
-    breaks: tuple[Line, ...] = ()
-    predepends: tuple[Line, ...] = ()
+    breaks: tuple[DebianRelation, ...] = ()
+    predepends: tuple[DebianRelation, ...] = ()
     scripts: DebScriptsPart = DebScriptsPart()
     triggers: DebTriggersPart = DebTriggersPart()
 

@@ -138,7 +138,7 @@ def _overrides(
                 found[format_] = Override(relations=relations)
             continue
         found[format_] = Override(
-            relations={**relations, **_overriding(said)},
+            relations={**relations, **_overriding(said, format_)},
             contents=_contents(
                 said.contents, f"{place}.overrides.{format_.value}.contents", architecture
             ),
@@ -148,13 +148,15 @@ def _overrides(
     return found
 
 
-def _overriding(said: schema.OverridePart) -> Relations:
+def _overriding(said: schema.OverridePart, format_: PackageFormat) -> Relations:
     """Return the relations that one format has instead; an empty list means none."""
-    return {
-        kind: tuple(map(parse_for_one_format, getattr(said, kind.value).all))
-        for kind in RelationKind
-        if kind.value in said.model_fields_set
-    }
+    found = {}
+    for kind in RelationKind:
+        if kind.value in said.model_fields_set:
+            own: schema.RelationsPart = getattr(said, kind.value)
+            texts = (*own.all, *getattr(own, format_.value))
+            found[kind] = tuple(map(parse_for_one_format, texts))
+    return found
 
 
 def _contents(

@@ -20,7 +20,10 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9+._-]*"
 _ONE = re.compile(
     rf"(?P<name>{_NAME})\s*(?:\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s()|]+)\s*\))?"
 )
-_OPERATORS = {"<<": "<", ">>": ">"}  # everyone but dpkg says it with one sign
+# What dpkg reads in a package's fields, which is more than that: `python3:any`.
+_DEBIAN = re.compile(
+    rf"{_NAME}(?::[a-z0-9-]+)?\s*(?:\(\s*(?:<<|<=|=|>=|>>)\s*[0-9][A-Za-z0-9.+~:-]*\s*\))?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,19 @@ def parse(text: str) -> Relation:
     return Relation(atoms=atoms)
 
 
+def check_debian(text: str) -> None:
+    """Refuse what dpkg does not read: one such line spoils the index of a whole repository.
+
+    Raises:
+        InvalidRequest: It is not a relation of Debian's.
+    """
+    if not all(_DEBIAN.fullmatch(part.strip()) for part in text.split("|")):
+        raise InvalidRequest(
+            f"`{text}` is not a relation of Debian's",
+            hint="Write it as `nginx`, `nginx (>= 1.20)` or `python3:any`, each by itself",
+        )
+
+
 def parse_for_one_format(text: str) -> Relation:
     """Read a relation that one format alone has: as Debian writes it, or in its own words."""
     try:
@@ -80,8 +96,3 @@ def _atom(part: str, whole: str) -> Atom:
         operator={"<": "<<", ">": ">>"}.get(operator, operator),
         version=match["version"] or "",
     )
-
-
-def names(relation: Relation) -> tuple[str, ...]:
-    """Return the names of the packages that would do."""
-    return tuple(atom.name for atom in relation.atoms)

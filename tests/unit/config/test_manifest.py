@@ -11,7 +11,6 @@ from ovenbird.config.manifest import load_committed, load_manifest
 from ovenbird.domain.apps import DEFAULT_ALARM, AllAtOnce, AppSpec, Canary
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import ContentKind, PackageFormat, RelationKind
-from ovenbird.domain.relations import names
 from ovenbird.domain.sources import Source
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,7 +63,7 @@ def test_a_manifest_becomes_an_app(write: Path) -> None:
 
     assert (app.app, app.port, app.image.base) == ("hello", 80, "debian-12")
     depends = app.package.relations_of(PackageFormat.DEB, RelationKind.DEPENDS)
-    assert [names(relation) for relation in depends] == [("python3",), ("nginx",)]
+    assert [[atom.name for atom in one.atoms] for one in depends] == [["python3"], ["nginx"]]
     assert [environment.name for environment in app.environments] == ["dev", "prod"]
     dev, prod = app.environments
     assert (dev.strategy, dev.approval, dev.alarms) == (AllAtOnce(), False, (DEFAULT_ALARM,))
@@ -105,7 +104,7 @@ def test_the_example_is_a_good_manifest() -> None:
         ("observe_s: 300", "baseline: true", 22, "`baseline` is known but not built yet"),
         ("app: hello", "app: hello-web", 1, "is not an app's name"),
         ("dist/,", "../dist/,", 7, "`from` must stay inside the checkout"),
-        ("'0640'", "0640", 8, "must be a valid string, not `640`"),
+        ("'0640'", "0640", 8, "needs quotes, as '0644'"),
         ("user: hello", "user: Hello", 11, "is not a user's name"),
         ("/opt/hello/bin/hello", "bin/hello", 11, "must begin with an absolute path"),
         ("strategy: all_at_once", "strategy: rolling", 19, "is not a strategy"),

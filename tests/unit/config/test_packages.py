@@ -20,7 +20,7 @@ from ovenbird.domain.packages import (
     ScriptMoment,
     VersionSpec,
 )
-from ovenbird.domain.relations import Relation, names
+from ovenbird.domain.relations import Relation
 
 HEAD = """\
 app: hello
@@ -115,11 +115,12 @@ def test_everything_reaches_the_package(tmp_path: Path) -> None:
 def test_one_format_may_differ(tmp_path: Path) -> None:
     web = app(tmp_path, FULL).packages[0]
 
-    def depends(format_: PackageFormat) -> list[tuple[str, ...]]:
-        return [names(one) for one in web.relations_of(format_, RelationKind.DEPENDS)]
+    def depends(format_: PackageFormat) -> list[list[str]]:
+        found = web.relations_of(format_, RelationKind.DEPENDS)
+        return [[atom.name for atom in one.atoms] for one in found]
 
-    assert depends(PackageFormat.DEB) == [("nginx", "httpd")]
-    assert depends(PackageFormat.RPM) == [("python3",)]
+    assert depends(PackageFormat.DEB) == [["nginx", "httpd"]]
+    assert depends(PackageFormat.RPM) == [["python3"]]
     assert len(web.contents_of(PackageFormat.RPM)) == 6
     assert len(web.contents_of(PackageFormat.DEB)) == 4
     assert web.script_of(PackageFormat.DEB, ScriptMoment.POSTINSTALL) == "pkg/deb.sh"
@@ -127,6 +128,18 @@ def test_one_format_may_differ(tmp_path: Path) -> None:
     assert web.specifics[PackageFormat.RPM] == {
         "group": "Web", "scripts": {"verify": "pkg/verify.sh"},
     }  # fmt: skip
+
+
+def test_an_override_may_have_words_of_its_format(tmp_path: Path) -> None:
+    own = "{all: [b], rpm: ['(c if d)']}"
+    found = app(
+        tmp_path,
+        f"package: {{depends: {{deb: ['a:any']}}, overrides: {{rpm: {{depends: {own}}}}}}}\n",
+    ).package
+
+    assert found.relations_of(PackageFormat.DEB, RelationKind.DEPENDS) == (Relation(raw="a:any"),)
+    one, raw = found.relations_of(PackageFormat.RPM, RelationKind.DEPENDS)
+    assert (one.atoms[0].name, raw) == ("b", Relation(raw="(c if d)"))
 
 
 def test_the_words_of_one_format_are_passed_on(tmp_path: Path) -> None:
@@ -163,7 +176,16 @@ def test_services_are_jobs_or_run_for_ever(tmp_path: Path) -> None:
         ("  depends: [a]\n  architecture: sparc", "must be 'all', 'amd64' or 'arm64'"),
         ("  depends: [a]\n  version: 1_0-2", "is not a version"),
         ("  depends: [a]\n  scripts: {postinstall: ../x}", "must stay inside the checkout"),
-        ("  depends: [a]\n  umask: 22", "must be a valid string"),
+        ("  depends: [a]\n  umask: 22", "`package.umask`: needs quotes, as '0644'"),
+        ("  contents: [{from: a, to: /a, mode: 0644}]", "needs quotes, as '0644'"),
+        ("  depends: {deb: ['a >= 1']}", "is not a relation of Debian's"),
+        ("  depends: {deb: ['a, b']}", "is not a relation of Debian's"),
+        ("  depends: [a]\n  deb: {breaks: ['a (1)']}", "is not a relation of Debian's"),
+        ("  depends: [a]\n  deb: {predepends: ['a (>= x)']}", "is not a relation of Debian's"),
+        (
+            "  depends: [a]\n  overrides: {rpm: {depends: {deb: [b]}}}",
+            "`depends` of `rpm` cannot have a list for `deb`",
+        ),
         ("  depends: [a]\n  deb: {compression: brotli}", "must be 'gzip', 'xz', 'zstd' or 'none'"),
         ("  depends: [a]\n  services: {w: {command: /x, schedule: daily}}", "add `oneshot: true`"),
         (
