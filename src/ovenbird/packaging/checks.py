@@ -21,7 +21,7 @@ from ovenbird.domain.catalog import Finding, PackageFacts
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import PackageFormat, PackageSpec
 from ovenbird.packaging import path_checks, program_checks
-from ovenbird.packaging.examined import Examined, examined, is_below
+from ovenbird.packaging.examined import TOOL, Examined, examined, is_below
 from ovenbird.packaging.inspection import Identity
 from ovenbird.packaging.relation_checks import impossible_relations
 
@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "circular-relation": "packages of one manifest need each other in a circle",
         "contradictory-relation": "what a package needs it also refuses to be with",
         "unsatisfiable-relation": "no version satisfies all that is asked of it",
+        "shared-path": "two packages of one manifest have it, and do not conflict",
         "unknown-code": "the manifest accepts a finding that there is not",
     }
 )
@@ -103,7 +104,7 @@ def _unknown(packages: Sequence[PackageSpec]) -> Iterator[Finding]:
                 near = difflib.get_close_matches(code, CODES, n=1)
                 hint = f"did you mean `{near[0]}`?" if near else "see docs/reference/checks.md"
                 yield Finding(
-                    tool=path_checks.TOOL,
+                    tool=TOOL,
                     code="unknown-code",
                     level="error",
                     text=f"`{code}` is no finding; {hint}",

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from ovenbird.domain.catalog import PackageFacts, PackageFile
 from ovenbird.domain.packages import PackageFormat, PackageSpec
 
+TOOL = "ovenbird"  # in findings: our own checks
 LINKS_MAX = 40  # Source: path_resolution(7): more is a loop
 DEPENDING = frozenset({"Depends", "Pre-Depends", "Requires", "depend"})
 PROGRAM_PLACES = ("/usr/bin", "/usr/sbin")  # what an `#!/usr/bin/env` looks through

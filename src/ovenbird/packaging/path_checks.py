@@ -16,6 +16,7 @@ from ovenbird.domain.catalog import Finding, PackageFile
 from ovenbird.domain.packages import Content, ContentKind, PackageFormat
 from ovenbird.packaging.examined import (
     PROGRAM_PLACES,
+    TOOL,
     Examined,
     is_base_program,
     is_below,
@@ -23,8 +24,8 @@ from ovenbird.packaging.examined import (
     own_directories,
     target_of,
 )
+from ovenbird.packaging.services import unit_word
 
-TOOL = "ovenbird"
 # Of the machine or of its users, or gone at the next boot: nothing of a package belongs here.
 FORBIDDEN = (
     "/home", "/root", "/tmp", "/run", "/dev", "/proc", "/sys", "/usr/local",  # noqa: S108
@@ -89,7 +90,8 @@ def _is_own(path: str, file: PackageFile, package: Examined) -> bool:
     if parent in PROGRAM_PLACES and not stat.S_ISDIR(file.mode):
         return True
     below = PurePosixPath(path)
-    named = [part for part in below.parts if _begins_with(part, package.name)]
+    own = {package.name, unit_word(package.name)}
+    named = [part for part in below.parts if any(_begins_with(part, name) for name in own)]
     return bool(named) and any(
         fnmatchcase(parent, pattern)
         or fnmatchcase(parent, f"{pattern}/{named[0]}")

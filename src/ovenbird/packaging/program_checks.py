@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from ovenbird.domain.catalog import Finding, PackageFile
 from ovenbird.packaging.examined import (
     PROGRAM_PLACES,
+    TOOL,
     Examined,
     bringers_of,
     is_base_program,
@@ -19,7 +20,6 @@ from ovenbird.packaging.examined import (
     own_directories,
 )
 
-TOOL = "ovenbird"
 EXECUTABLE = 0o111
 # Directories of what others wrote, where not every script is meant to run.
 VENDORED = ("site-packages", "dist-packages", "node_modules", "vendor", "gems", "prebuilds")

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from ovenbird.domain.catalog import Finding
-from ovenbird.domain.packages import PackageFormat, PackageSpec, RelationKind
+from ovenbird.domain.packages import ContentKind, PackageFormat, PackageSpec, RelationKind
 from ovenbird.domain.relations import Atom, Relation
 from ovenbird.domain.version_order import compare_deb, compare_rpm
+from ovenbird.packaging.examined import TOOL
+from ovenbird.packaging.services import service_files
 
-TOOL = "ovenbird"
 Compare = Callable[[str, str], int]
 # What does not conflict, where a version or all versions do.
 _OTHERWISE = {"<<": ">=", "<=": ">>", ">=": "<<", ">>": "<="}
@@ -27,7 +28,9 @@ def impossible_relations(packages: Sequence[PackageSpec]) -> Iterator[Finding]:
             yield from _ranges(package, format_)
             yield from _conflicts(package, format_)
     for format_ in PackageFormat:
-        yield from _circles({p.name: p for p in packages if format_ in p.formats}, format_)
+        together = {p.name: p for p in packages if format_ in p.formats}
+        yield from _circles(together, format_)
+        yield from _shared(tuple(together.values()), format_)
 
 
 def _sole(relations: Sequence[Relation]) -> list[Atom]:
@@ -140,6 +143,26 @@ def _circle(start: str, edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
                 seen.add(name)
                 ways.append((*way, name))
     return ()
+
+
+def _shared(packages: Sequence[PackageSpec], format_: PackageFormat) -> Iterator[Finding]:
+    """Find paths of two packages that may be installed together; trees are not looked into."""
+    for one, other in combinations(packages, 2):
+        if not _excludes(one, other, format_) and not _excludes(other, one, format_):
+            for path in sorted(_paths(one, format_) & _paths(other, format_)):
+                text = f"`{path}` is in `{one.name}`, too: rename a service or move a content"
+                yield _finding("shared-path", text, other, place=path)
+
+
+def _excludes(one: PackageSpec, other: PackageSpec, format_: PackageFormat) -> bool:
+    refused = _sole(one.relations_of(format_, RelationKind.CONFLICTS))
+    return any(atom.name == other.name and not atom.operator for atom in refused)
+
+
+def _paths(package: PackageSpec, format_: PackageFormat) -> set[str]:
+    trees = {ContentKind.TREE, ContentKind.DIR, ContentKind.GHOST}
+    contents = {c.destination for c in package.contents_of(format_) if c.kind not in trees}
+    return contents | {file.path for file in service_files(package, format_)}
 
 
 def said(atom: Atom) -> str:

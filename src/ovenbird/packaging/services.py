@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import Init, PackageFormat, PackageSpec, Service
 from ovenbird.packaging import cron, systemd, sysv, upstart
 
@@ -39,10 +40,19 @@ def names(spec: PackageSpec) -> tuple[str, ...]:
     The package's own name for its service of the same name, `web` or `main`; two that would
     be called alike keep apart by their own names.
     """
-    short = [_name(spec.name, service) for service in spec.services]
+    package = unit_word(spec.name)
+    short = [_name(package, spec.name, service) for service in spec.services]
     if len(set(short)) == len(short):
         return tuple(short)
-    return tuple(f"{spec.name}-{service.name}" for service in spec.services)
+    return tuple(f"{package}-{service.name}" for service in spec.services)
+
+
+def unit_word(package: str) -> str:
+    """Return a package's name as units can have it.
+
+    Source: systemd.unit(5), "Description": letters, digits, and ``:-_.``; no plus sign.
+    """
+    return package.replace("+", "-")
 
 
 def named(spec: PackageSpec) -> tuple[tuple[str, Service], ...]:
@@ -69,12 +79,16 @@ def service_files(spec: PackageSpec, format_: PackageFormat) -> tuple[ServiceFil
     makers = {Init.SYSTEMD: _systemd, Init.UPSTART: _upstart, Init.SYSV: _sysv}
     for init in spec.init:
         for file in makers[init](spec, format_):
-            found[file.path] = file  # upstart and sysv share cron's entries
+            if found.setdefault(file.path, file) != file:  # upstart and sysv share cron's entries
+                raise InvalidRequest(
+                    f"{file.place}: `{file.path}` is there already, by {found[file.path].place}",
+                    hint="Rename one of the two services",
+                )
     return tuple(found.values())
 
 
-def _name(package: str, service: Service) -> str:
-    own = service.name in {package, "web", "main"}
+def _name(package: str, called: str, service: Service) -> str:
+    own = service.name in {called, "web", "main"}
     return package if own else f"{package}-{service.name}"
 
 

@@ -20,8 +20,8 @@ from ovenbird.domain.catalog import PackageFacts
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Progress
 from ovenbird.packaging import checks, linters
+from ovenbird.packaging.examined import TOOL
 from ovenbird.packaging.facts import facts_of
-from ovenbird.packaging.path_checks import TOOL
 from ovenbird.stages.build import LOG
 
 

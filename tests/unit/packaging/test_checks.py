@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import stat
 from collections.abc import Mapping
@@ -439,6 +440,30 @@ def test_packages_of_one_manifest_do_not_need_each_other_in_a_circle() -> None:
     assert (one.code, one.level, one.place) == ("circular-relation", "error", "a: depends")
     assert one.text.endswith("`a` → `b` → `c` → `a`")
     assert check_relations([related("a", depends="b"), related("b", depends="a | x")]) == ()
+
+
+def test_packages_of_one_manifest_have_files_of_their_own() -> None:
+    def packages(**more: Any) -> list[PackageSpec]:
+        web = Service(name="web", command="/opt/x")
+        config = Content(origin="a", destination="/etc/a", kind=ContentKind.CONFIG)
+        tree = Content(origin="t", destination="/opt/x", kind=ContentKind.TREE)
+        worker = dataclasses.replace(web, name="worker")
+        return [
+            spec(services=(web, worker), contents=(config, tree)),
+            spec(name="hello-worker", services=(web,), contents=(config, tree), **more),
+        ]
+
+    found = check_relations(packages())
+    conflicts = related(conflicts="hello").relations
+
+    assert [(one.code, one.place) for one in found] == [
+        ("shared-path", "hello-worker: /etc/a"),
+        ("shared-path", "hello-worker: /lib/systemd/system/hello-worker.service"),
+    ]
+    assert "is in `hello`, too" in found[0].text
+    assert check_relations(packages(relations=conflicts)) == ()
+    assert check_relations(packages(formats=(RPM,))) == ()
+    assert check_relations(packages(allowed=("shared-path",))) == ()
 
 
 def test_relations_of_each_format_are_checked_and_accepted_alike() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import PackageFormat, PackageSpec, Service
+from ovenbird.domain.packages import Init, PackageFormat, PackageSpec, Service
 from ovenbird.packaging.services import names, service_files
 from ovenbird.packaging.systemd import timer, unit
 from ovenbird.system.commands import run
@@ -135,6 +135,21 @@ def test_units_are_called_like_their_package_while_that_keeps_them_apart() -> No
     assert called("web") == ("hello",)
     assert called("web", "worker") == ("hello", "hello-worker")
     assert called("web", "main") == ("hello-web", "hello-main")
+
+
+def test_a_plus_sign_is_none_of_a_units(tmp_path: Path) -> None:
+    asked = spec(name="c++app", services=(service(), service(name="worker")))
+
+    assert names(asked) == ("c--app", "c--app-worker")
+    assert verified(tmp_path, asked) == ""
+
+
+def test_two_services_do_not_share_a_file() -> None:
+    jobs = tuple(service(name=name, schedule="daily") for name in ("a.b", "a-b"))
+    asked = spec(services=jobs, init=tuple(Init))
+
+    with pytest.raises(InvalidRequest, match=r"a-b: `/etc/cron.d/hello-a-b` is .* services.a.b"):
+        service_files(asked, PackageFormat.DEB)
 
 
 def test_rpms_bring_a_preset_that_says_what_is_enabled() -> None:
