@@ -46,6 +46,8 @@ Octal = Annotated[
     matches(r"0?[0-7]{3,4}", "is not a mode; write it in quotes, as '0644'"),
 ]
 Directive = Annotated[str, matches(r"[A-Z][A-Za-z0-9]*", "is not a directive of systemd's")]
+# Source: Debian policy 5.1: no colon, no blank, and neither `#` nor `-` first.
+FieldName = Annotated[str, matches(r"(?![#-])[!-9;-~]+", "is not a field's name")]
 Section = Annotated[str, matches(r"[A-Z][A-Za-z]*", "is not a section of a unit file")]
 InCheckout = Annotated[
     str, matches(r"(?!/)(?!.*(^|/)\.\.(/|$)).*", "must stay inside the checkout")
@@ -224,7 +226,7 @@ class DebPart(Strict):
 
     arch_variant: str = ""
     compression: Literal["gzip", "xz", "zstd", "none"] = "zstd"
-    fields: Mapping[str, str] = Field(default_factory=dict)
+    fields: Mapping[FieldName, Line] = Field(default_factory=dict)
     breaks: tuple[DebianRelation, ...] = ()
     predepends: tuple[DebianRelation, ...] = ()
     scripts: DebScriptsPart = DebScriptsPart()

@@ -176,6 +176,8 @@ def _section(spec: PackageSpec, format_: PackageFormat) -> dict[str, Any]:
     }
     said = {k: v for k, v in spec.specifics.get(format_, {}).items() if k != "scripts"}
     section = own[format_] | said
+    if format_ is PackageFormat.RPM and "packager" in section:
+        section["packager"] = _literal(section["packager"])
     if format_ is PackageFormat.DEB:
         before = list(section.get("predepends", ()))
         before += ["passwd"] if users or groups else []  # what preinst calls; Debian policy 7.2

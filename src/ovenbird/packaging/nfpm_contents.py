@@ -61,7 +61,12 @@ def _pattern(files: list[Entry]) -> dict[str, Any]:
 
 
 def _content(entry: Entry) -> dict[str, Any]:
-    info: dict[str, Any] = {"mode": entry.mode} if entry.mode else {}
+    """Return an entry in nfpm's words.
+
+    A link has a mode, too: without one nfpm takes it from what lies at the link's end on this
+    host, and writes a directory into a deb where that is one (measured on 2026-11-25, nfpm 2.48).
+    """
+    info: dict[str, Any] = {"mode": entry.mode or 0o777}
     owners = {"owner": entry.owner, "group": entry.group}
     info |= {key: value for key, value in owners.items() if value != "root"}
     found: dict[str, Any] = {"dst": entry.path, "file_info": info}

@@ -33,13 +33,20 @@ def read(checkout: Path, path: str, *, place: str) -> str:
     """
     found = inside(checkout, path, place=place)
     try:
-        return found.read_text(encoding="utf-8")
+        text = found.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(
             f"{place}: `{path}` is no script: {error}",
             hint="A maintainer script is a text file in UTF-8",
             place=place,
         ) from error
+    if "\r\n" in text:
+        raise InvalidRequest(
+            f"{place}: the lines of `{path}` end as on Windows, which no shell reads",
+            hint="Write it with plain line ends; `*.sh text eol=lf` in .gitattributes keeps them",
+            place=place,
+        )
+    return text
 
 
 def embedded(text: str) -> list[str]:

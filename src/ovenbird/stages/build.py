@@ -115,7 +115,7 @@ def _build(
     """Run the build's programs, each line shown and kept."""
     found = mirrors.mirrors_of(os.environ)
     site = opened_site(checkout, source.directory, seen=found.directories)
-    with log.open("w") as file, site as there:
+    with log.open("w", encoding="utf-8") as file, site as there:
         keep = _keeping(file, progress)
         for setting in found.left_out:
             keep(f"{setting} holds a password: the build does without it")

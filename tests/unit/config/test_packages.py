@@ -182,6 +182,8 @@ def test_services_are_jobs_or_run_for_ever(tmp_path: Path) -> None:
         ("  depends: {deb: ['a, b']}", "is not a relation of Debian's"),
         ("  depends: [a]\n  deb: {breaks: ['a (1)']}", "is not a relation of Debian's"),
         ("  depends: [a]\n  deb: {predepends: ['a (>= x)']}", "is not a relation of Debian's"),
+        ("  depends: [a]\n  deb: {fields: {A: 'x\n\n    B: c'}}", "must be one line"),
+        ("  depends: [a]\n  deb: {fields: {'a b': x}}", "is not a field's name"),
         (
             "  depends: [a]\n  overrides: {rpm: {depends: {deb: [b]}}}",
             "`depends` of `rpm` cannot have a list for `deb`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,26 @@ def test_contents_have_their_modes_owners_and_targets(
     assert files["/usr/bin/hello"].target == "/opt/hello/bin/hello"
     assert ("/var/log/hello.log" in files) == (format_ is RPM)
     assert ("/usr/share/hello/rpm" in files) == (format_ is RPM)
+
+
+@each_format
+def test_links_do_not_hang_on_what_this_host_has_at_their_ends(
+    tmp_path: Path, format_: PackageFormat
+) -> None:
+    ends = ("/etc", "/etc/passwd", "../../../../../../../../etc", "/nowhere", "/etc/{a,b}*")
+    links = [
+        content(end, f"/opt/hello/{number}", "symlink", place=f"package.contents[{number}]")
+        for number, end in enumerate(ends)
+    ]
+    asked = spec(contents=tuple(links), specifics={RPM: {"packager": "A $HOME"}})
+    made = written(asked, format_, tmp_path, tmp_path)
+    _, facts = inspect(made)
+
+    found = {file.path: file for file in facts.files if stat.S_ISLNK(file.mode)}
+    assert [found[f"/opt/hello/{number}"].target for number in range(len(ends))] == list(ends)
+    assert len({file.mode for file in found.values()}) == 1
+    if format_ is RPM:
+        assert queried(made, "--queryformat", "%{PACKAGER}") == "A $HOME"
 
 
 @each_format
@@ -402,6 +423,10 @@ def test_what_a_service_is_made_of_cannot_be_a_content_too(tmp_path: Path) -> No
             {"scripts": {ScriptMoment.POSTREMOVE: "binary"}},
             "package.scripts.postremove: `binary` is no script",
         ),
+        (
+            {"scripts": {ScriptMoment.POSTINSTALL: "windows.sh"}},
+            "package.scripts.postinstall: the lines of `windows.sh` end as on Windows",
+        ),
         ({"services": (service(user="Not One"),)}, "`Not One` is not a name for an account"),
     ],
 )
@@ -410,6 +435,7 @@ def test_bad_input_is_refused_with_its_place(
 ) -> None:
     top = checkout(tmp_path / "c")
     (top / "broken.sh").write_text("#!/bin/sh\nif true; then\n")
+    (top / "windows.sh").write_bytes(b"#!/bin/sh\r\necho hi\r\n")
     (top / "binary").write_bytes(b"\x7fELF\xff\xfe")
 
     assert refused(spec(**more), top, tmp_path / "w").startswith(said)
