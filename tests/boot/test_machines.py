@@ -325,6 +325,22 @@ def pss(pid: str) -> int:
     return int(next(line for line in lines if line.startswith("Pss:")).split()[1])
 
 
+def test_a_machine_keeps_no_other_disk_busy(cloud: Cloud, launch: Launch, tmp_path: Path) -> None:
+    disk, where = tmp_path / "disk.raw", tmp_path / "disks/snap-0"
+    where.mkdir(parents=True)
+    with disk.open("wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", disk], check=True)  # noqa: S603, S607 - fixed
+    subprocess.run(["mount", "-o", "loop", disk, where], check=True)  # noqa: S603, S607
+    booted(cloud, launch())
+    busy = leftovers.loops_below(tmp_path)
+
+    subprocess.run(["umount", where], check=True)  # noqa: S603, S607
+
+    assert len(busy) == 1
+    until(lambda: leftovers.loops_below(tmp_path) == ())
+
+
 def test_a_sweep_finds_what_machines_left(tmp_path: Path) -> None:
     places = Places(home=tmp_path, cache=tmp_path)
     name = f"ovb-{places.token}-0abcdef1"

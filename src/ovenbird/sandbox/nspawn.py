@@ -54,6 +54,15 @@ MASKED = (
     "getty.target", "console-getty.service", "cloud-init-local.service",
 )  # fmt: skip
 ENVIRONMENT = {"SYSTEMD_NSPAWN_LOCK": "0"}  # no lock file beside the root: nobody else boots it
+_APART = """
+for mount in $(cut -d' ' -f2 /proc/self/mounts); do
+  case $mount in
+    "$0") ;;
+    */disks/snap-* | */machines/i-*/root) umount --lazy "$mount" 2>/dev/null ;;
+  esac
+done
+exec "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,19 @@ def nspawn(root: Path, launch: Launch, namespace: str) -> list[str]:
         "--link-journal=no", "--resolv-conf=off", "--timezone=off",
         *command_line(launch),
     ]  # fmt: skip
+
+
+def apart(root: Path, argv: list[str]) -> list[str]:
+    """Start a machine where the disks of all other machines are not mounted.
+
+    systemd-nspawn takes a copy of every mount of this host into its machine, hidden below the
+    machine's root, and each copy keeps its disk busy for as long as the machine runs: no other
+    image, and no other sandbox, could let go of its disks.
+
+    Source: measured on 2026-11-25 with systemd 252: a loop device stays when its file system is
+    unmounted, and goes when a machine that was started before ends.
+    """
+    return ["unshare", "--mount", "sh", "-c", _APART, str(root), *argv]
 
 
 def command_line(launch: Launch) -> list[str]:
@@ -143,7 +165,7 @@ class Machine:
         self._group.make()
         with (self._directory / "console.log").open("ab") as console:
             self._process = spawn(
-                nspawn(root, self.launch, self.namespace),
+                apart(root, nspawn(root, self.launch, self.namespace)),
                 output=console,
                 env={**ENVIRONMENT, "NOTIFY_SOCKET": self._listen()},
                 on_start=self._group.enter,
