@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from ovenbird.aws.buckets import BucketStorage
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.manifest import load_manifest
@@ -66,6 +68,7 @@ class Bakery:
         packages = build(
             source, spec, checkout=checkout, outbox=self.home / "outbox", progress=self.said.append
         )
+        self.packages = packages
         key = SigningKey(self.home / "keys")
         storage = DirectoryStorage(self.home / "repository")
         repository = PackageRepository(storage, name="main", signer=key)
@@ -165,6 +168,25 @@ def test_two_bakes_from_scratch_are_bit_identical(
 
     assert again.image.image_id != baked.image.image_id
     assert again.digest_sha256 == baked.digest_sha256
+
+
+def test_a_repository_in_a_bucket_gives_the_same_image(
+    bakery: Bakery, baked: Baked, endpoint: Endpoint
+) -> None:
+    storage = BucketStorage(endpoint.development, f"packages-{uuid.uuid4()}", "main")
+    storage.ensure()
+    key = SigningKey(bakery.home / "keys")
+    repository = PackageRepository(storage, name="main", signer=key)
+    state = repository.publish(bakery.packages, channel="candidate", at=AT)
+
+    with repository.reachable(state) as there:
+        again = bakery.bake(
+            replace(bakery.request, repository=there, fresh=True, release_id="hello-0000000-3")
+        )
+
+    assert (state.url, there.url[:17]) == (storage.url, "http://127.0.0.1:")
+    assert again.digest_sha256 == baked.digest_sha256
+    assert bakery.left() == []
 
 
 def test_a_failing_recipe_step_leaves_nothing(bakery: Bakery) -> None:
