@@ -118,6 +118,21 @@ DAEMONS = ("hello.service", "hello-kept.service")
 UNITS = (*DAEMONS, "hello-setup.service", "hello-nightly.timer", "hello-off.service")
 
 
+def test_an_upgrade_of_a_deb_lets_go_of_services(machine: Machine, tmp_path: Path) -> None:
+    fewer = dataclasses.replace(SPEC, services=(SERVICES[0], SERVICES[2]))
+    gone = ("hello-kept.service", "hello-nightly.timer")
+
+    machine.dpkg("--install", package(tmp_path, DEB, "1.0"))
+    assert machine.states("is-active", *gone) == ["active", "active"]
+    machine.dpkg("--install", package(tmp_path, DEB, "1.1", fewer))
+    assert machine.states("is-active", "hello.service", *gone) == ["active", "inactive", "inactive"]
+    left = ("find", "/etc/systemd", "/var/lib/systemd", "-name", "hello-kept*")
+    assert machine(*left, "-o", "-name", "hello-nightly*") == ""
+
+    machine.dpkg("--purge", "hello")
+    machine("rm", "/var/own")
+
+
 def test_a_deb_is_installed_upgraded_removed_and_purged(machine: Machine, tmp_path: Path) -> None:
     old, new = (package(tmp_path, DEB, version) for version in ("1.0", "1.1"))
 

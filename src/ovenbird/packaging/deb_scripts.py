@@ -11,7 +11,7 @@ deb-systemd-invoke(1p), invoke-rc.d(8), update-rc.d(8).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.packaging.duties import Duties, account_lines
@@ -20,10 +20,39 @@ _CONFIGURES = 'case "$1" in configure|abort-upgrade|abort-deconfigure|abort-remo
 _RUNS = "[ -d /run/systemd/system ]"
 
 
-def preinst(found: Duties) -> list[str]:
-    """Return the lines before unpacking: accounts, so that contents can belong to them."""
+def preinst(found: Duties, kept: Collection[str]) -> list[str]:
+    """Return the lines before unpacking: accounts, so that contents can belong to them.
+
+    Args:
+        found: What the package needs.
+        kept: Names of units that are files of the new package.
+    """
     lines = account_lines(found, PackageFormat.DEB)
-    return ['case "$1" in install|upgrade)', *_in(lines), ";; esac"] if lines else []
+    made = ['case "$1" in install|upgrade)', *_in(lines), ";; esac"] if lines else []
+    return [*made, *_dropped(found, {*found.units, *kept})]
+
+
+def _dropped(found: Duties, kept: Collection[str]) -> list[str]:
+    """Return the lines that let go of the installed package's units that the new one has not.
+
+    Before unpacking: their files are needed to stop them, and the older package's own scripts do
+    not know the newer one. When the upgrade is broken off, its postinst enables them again.
+    """
+    if not found.units:
+        return []
+    listed = f"dpkg-query --listfiles {found.package} 2>/dev/null"
+    patterns = "|".join(map(shlex.quote, sorted(kept)))
+    forget = _helper('purge "$unit"')
+    return [
+        'if [ "$1" = upgrade ]; then',
+        f"  for unit in $({listed} | sed -n 's,^{found.unit_directory}/,,p'); do",
+        f'    case "$unit" in {patterns}) continue;; esac',
+        '    deb-systemd-helper debian-installed "$unit" || continue',
+        f'    if {_RUNS}; then deb-systemd-invoke stop "$unit" >/dev/null || true; fi',
+        f"    {forget}",
+        "  done",
+        "fi",
+    ]
 
 
 def postinst(found: Duties) -> list[str]:

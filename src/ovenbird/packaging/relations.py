@@ -16,7 +16,7 @@ PKGBUILD(5), depends. What nfpm writes was measured on 2026-11-25 with nfpm 2.48
 from __future__ import annotations
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import PackageFormat, PackageSpec, RelationKind
+from ovenbird.domain.packages import Init, PackageFormat, PackageSpec, RelationKind
 from ovenbird.domain.relations import Atom, Relation
 from ovenbird.domain.versions import render
 from ovenbird.packaging.duties import accounts
@@ -24,6 +24,13 @@ from ovenbird.packaging.duties import accounts
 _ONE_SIGN = {"<<": "<", ">>": ">"}  # everyone but dpkg says it with one sign
 _WEAK = frozenset({RelationKind.RECOMMENDS, RelationKind.SUGGESTS})
 _CHOICES = _WEAK | {RelationKind.DEPENDS}  # where alternatives make sense
+
+# What reads /etc/cron.d; Alpine's busybox does not.
+_CRON = {
+    PackageFormat.DEB: ("cron | cron-daemon",),
+    PackageFormat.RPM: ("cronie",),
+    PackageFormat.ARCHLINUX: ("cronie",),
+}
 
 
 def relations(spec: PackageSpec, format_: PackageFormat) -> dict[str, list[str]]:
@@ -45,7 +52,21 @@ def relations(spec: PackageSpec, format_: PackageFormat) -> dict[str, list[str]]
     if format_ is PackageFormat.RPM and any(accounts(spec, format_)):
         # What %pre calls; by its path, since distributions differ in the package's name.
         found[RelationKind.DEPENDS.value].append("/usr/sbin/useradd")
+    if needed := _cron_is(spec):
+        found.get(needed, []).extend(_CRON.get(format_, ()))
     return {kind: texts for kind, texts in found.items() if texts}
+
+
+def _cron_is(spec: PackageSpec) -> str:
+    """Return what cron is to a package: needed for jobs without systemd, or good to have.
+
+    Where a package has timers, too, cron runs its jobs only on machines without systemd.
+    """
+    older = {Init.UPSTART, Init.SYSV} & set(spec.init)
+    if not older or not any(service.schedule for service in spec.services):
+        return ""
+    beside = Init.SYSTEMD in spec.init
+    return (RelationKind.RECOMMENDS if beside else RelationKind.DEPENDS).value
 
 
 def rendered(relation: Relation, format_: PackageFormat, kind: RelationKind) -> str:

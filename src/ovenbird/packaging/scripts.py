@@ -9,7 +9,7 @@ Source: Debian policy 6.5; rpm, "Scriptlets"; apk-package(5); PKGBUILD(5), "Inst
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ovenbird.domain.packages import PackageFormat, PackageSpec, ScriptMoment
@@ -38,7 +38,9 @@ def scripts(
         InvalidRequest: One of the app's scripts is not in the checkout, or is no text.
     """
     found = duties(spec, format_)
-    ours = _deb(found) if format_ is PackageFormat.DEB else _others(found, format_, entries)
+    ours = (
+        _deb(found, entries) if format_ is PackageFormat.DEB else _others(found, format_, entries)
+    )
     texts = {}
     for moment, lines in ours.items():
         path, place = _own(spec, format_, moment)
@@ -66,14 +68,15 @@ def has_own(spec: PackageSpec, format_: PackageFormat, moment: str) -> bool:
     return bool(_own(spec, format_, moment)[0])
 
 
-def _deb(found: Duties) -> Mapping[str, list[str]]:
-    makers: dict[str, Callable[[Duties], list[str]]] = {
-        "preinstall": deb_scripts.preinst,
-        "postinstall": deb_scripts.postinst,
-        "preremove": deb_scripts.prerm,
-        "postremove": deb_scripts.postrm,
+def _deb(found: Duties, entries: tuple[Entry, ...]) -> Mapping[str, list[str]]:
+    top = f"{found.unit_directory}/"
+    kept = {entry.path.removeprefix(top) for entry in entries if entry.path.startswith(top)}
+    return {
+        "preinstall": deb_scripts.preinst(found, kept),
+        "postinstall": deb_scripts.postinst(found),
+        "preremove": deb_scripts.prerm(found),
+        "postremove": deb_scripts.postrm(found),
     }
-    return {moment: maker(found) for moment, maker in makers.items()}
 
 
 def _others(

@@ -181,7 +181,7 @@ RELATIONS = {
     DEB: {
         "Pre-Depends": ("passwd",),
         "Depends": ("nginx | caddy (>= 2)",),
-        "Recommends": ("curl",),
+        "Recommends": ("curl", "cron | cron-daemon"),
         "Suggests": ("jq",),
         "Conflicts": ("goodbye (<< 2.0)",),
         "Replaces": ("hullo",),
@@ -194,7 +194,7 @@ RELATIONS = {
     },
     ARCH: {
         "depend": ("nginx>=1.20", "python3"),
-        "optdepend": ("curl", "jq"),
+        "optdepend": ("curl", "cronie", "jq"),
         "conflict": ("goodbye<2.0",),
         "replaces": ("hullo",),
         "provides": ("greeter=1.0",),
@@ -217,7 +217,7 @@ def test_relations_of_rpm_are_what_rpm_reads(packages: dict[PackageFormat, Path]
         return {line for line in lines if not line.startswith("rpmlib(")}
 
     assert asked("requires") == {"/usr/sbin/useradd", "nginx >= 1.20", "python3"}
-    assert asked("recommends") == {"curl"}
+    assert asked("recommends") == {"curl", "cronie"}
     assert asked("suggests") == {"jq"}
     assert asked("conflicts") == {"goodbye < 2.0"}
     assert asked("obsoletes") == {"hullo"}

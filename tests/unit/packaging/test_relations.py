@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.packages import PackageFormat, RelationKind
+from ovenbird.domain.packages import Init, PackageFormat, RelationKind, Service
 from ovenbird.domain.relations import parse, parse_for_one_format
 from ovenbird.packaging.relations import relations, rendered
-from tests.unit.packaging.writing import spec
+from tests.unit.packaging.writing import service, spec
 
 DEB, RPM, APK, ARCH = PackageFormat
 DEPENDS = RelationKind.DEPENDS
@@ -78,6 +78,23 @@ def test_apk_depends_on_the_absence_of_what_it_conflicts_with() -> None:
     )
 
     assert relations(asked, APK) == {"depends": ["a", "!b"]}
+
+
+def test_jobs_of_older_init_systems_want_cron() -> None:
+    job = service(schedule="daily", user="root")
+
+    def wanted(*init: Init, job: Service = job) -> list[dict[str, list[str]]]:
+        return [relations(spec(services=(job,), init=init), format_) for format_ in PackageFormat]
+
+    either = ["cron | cron-daemon"]
+    assert wanted(Init.SYSV) == [
+        {"depends": either}, {"depends": ["cronie"]}, {}, {"depends": ["cronie"]},
+    ]  # fmt: skip
+    assert wanted(Init.SYSTEMD, Init.UPSTART)[:3] == [
+        {"recommends": either}, {"recommends": ["cronie"]}, {},
+    ]  # fmt: skip
+    assert wanted(Init.SYSTEMD) == [{}] * 4
+    assert wanted(Init.SYSV, job=service(user="root")) == [{}] * 4
 
 
 def test_what_cannot_be_satisfied_is_refused() -> None:

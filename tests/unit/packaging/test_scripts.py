@@ -10,6 +10,7 @@ import pytest
 
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.packages import Init, PackageFormat, PackageSpec, ScriptMoment
+from ovenbird.packaging.contents import Entry
 from ovenbird.packaging.scripts import joined, scripts
 from ovenbird.system.commands import run
 from tests.unit.packaging.writing import content, service, spec
@@ -33,6 +34,7 @@ STUB = '#!/bin/sh\necho "${0##*/} $*" >>"$LOG"\n%s\n'
 # Accounts that are there: www-data. Units were enabled before: none of the worker's.
 STUBS = {
     "getent": '[ "$2" = www-data ]',
+    "dpkg-query": "",
     "useradd": "",
     "groupadd": "",
     "adduser": "",
@@ -96,7 +98,8 @@ def test_accounts_are_made_before_anything_is_unpacked(ran: Ran) -> None:
     ]  # fmt: skip
 
     assert ran(texts(SPEC, DEB)["preinstall"], "install") == expected
-    assert ran(texts(SPEC, DEB)["preinstall"], "upgrade", "1.0") == expected
+    upgrade = ran(texts(SPEC, DEB)["preinstall"], "upgrade", "1.0")
+    assert upgrade == [*expected, "dpkg-query --listfiles hello"]
     assert ran(texts(SPEC, DEB)["preinstall"], "abort-upgrade", "1.0") == []
     rpm = [line.replace("/usr/sbin/nologin", "/sbin/nologin") for line in expected]
     assert ran(texts(SPEC, RPM)["preinstall"], "1") == rpm
@@ -132,6 +135,36 @@ def test_a_deb_enables_and_starts(ran: Ran) -> None:
     upgraded = ran(texts(SPEC, DEB)["postinstall"], "configure", "1.0")
     assert f"deb-systemd-invoke restart {restarted}" in upgraded
     assert "deb-systemd-invoke start hello-setup.service" in upgraded
+
+
+def test_a_deb_lets_go_of_services_that_it_has_no_more(ran: Ran, tmp_path: Path) -> None:
+    names = (
+        "hello.service", "hello-gone.service", "hello-nightly.timer", "x.d/a.conf",
+        "debian.service",
+    )  # fmt: skip
+    listed = "\n".join(f"/lib/systemd/system/{name}" for name in names)
+    lists = f"#!/bin/sh\ncat <<'END'\n/.\n/opt/hello\n{listed}\nEND\n"
+    knows = STUB % '[ "$*" != "debian-installed x.d/a.conf" ]'
+    own = Entry(
+        path="/lib/systemd/system/debian.service", kind="", source="/x", mode=0o644,
+        owner="root", group="root", place="package.contents[0]",
+    )  # fmt: skip
+    made = scripts(spec(services=(service(),)), DEB, tmp_path, (own,))["preinstall"]
+    for name, body in (("dpkg-query", lists), ("deb-systemd-helper", knows)):
+        (tmp_path / "programs" / name).write_text(body)
+
+    called = [line for line in ran(made, "upgrade", "1.0") if "systemd" in line]
+
+    assert called == [
+        "deb-systemd-helper debian-installed hello-gone.service",
+        "deb-systemd-invoke stop hello-gone.service",
+        "deb-systemd-helper purge hello-gone.service",
+        "deb-systemd-helper debian-installed hello-nightly.timer",
+        "deb-systemd-invoke stop hello-nightly.timer",
+        "deb-systemd-helper purge hello-nightly.timer",
+        "deb-systemd-helper debian-installed x.d/a.conf",
+    ]
+    assert "deb-systemd" not in "".join(ran(made, "install"))
 
 
 def test_a_deb_that_goes_stops_masks_and_forgets(ran: Ran) -> None:
