@@ -114,6 +114,15 @@ class ServicePart(Strict):
             raise ValueError(f"must begin with an absolute path, not `{program}`")
         return command
 
+    @field_validator("unit")
+    @classmethod
+    def _account_is_known(cls, unit: Mapping[str, Mapping[str, Value]]) -> object:
+        for directive in ("User", "Group"):
+            if unit.get("Service", {}).get(directive):
+                word = directive.lower()
+                raise ValueError(f"say `{word}: ...` of the service: the package makes the {word}")
+        return unit
+
     @model_validator(mode="after")
     def _jobs_end(self) -> ServicePart:
         if self.schedule and not self.oneshot:

@@ -191,6 +191,10 @@ def test_services_are_jobs_or_run_for_ever(tmp_path: Path) -> None:
         ("  depends: [a]\n  deb: {compression: brotli}", "must be 'gzip', 'xz', 'zstd' or 'none'"),
         ("  depends: [a]\n  services: {w: {command: /x, schedule: daily}}", "add `oneshot: true`"),
         (
+            "  depends: [a]\n  services: {w: {command: /x, unit: {Service: {User: other}}}}",
+            "say `user: ...` of the service",
+        ),
+        (
             "  depends: [a]\n  services: {w: {command: /x, unit: {Service: {no-such: 1}}}}",
             "is not a directive of systemd's",
         ),
