@@ -6,7 +6,7 @@ export PYTHON
 unexport OVENBIRD_SETTINGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup fmt lint types unit sandbox boot chaos acceptance bench docs clean
+.PHONY: help demo test setup fmt lint types unit sandbox boot chaos acceptance fuzz bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -49,8 +49,13 @@ chaos: ## kill -9 after each step in turn; needs root for the real one
 acceptance: ## the demo's story and bad input through the command line; needs root
 	@$(BIN)/pytest -q -m "acceptance and not chaos"
 
-bench: ## measure ours against peers, as ratios; peers are installed when they are missing
-	@for file in bench/*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+fuzz: ## readers of manifests and repositories: ARGS="--seconds 300"
+	@MAKE_GOAL=fuzz tools/setup dev
+	@$(BIN)/python -m bench.fuzz $(ARGS)
+
+bench: ## ours against peers, as ratios: ARGS="packaging --large" or ARGS="repositories"
+	@MAKE_GOAL=bench tools/setup dev
+	@$(BIN)/python -m bench $(ARGS)
 
 docs: ## the reference pages that are written from the code
 	@tools/reference

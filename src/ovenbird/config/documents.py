@@ -29,6 +29,10 @@ Place = tuple[int | str, ...]
 """Keys and indices from the top of a document to one value."""
 
 SHOWN_CHARS = 60  # of a wrong value
+MOST_VALUES = 100_000  # of a document; aliases of aliases can stand for millions
+# What ruamel and json raise of their own accord for odd documents (found by fuzzing with
+# ruamel.yaml 0.19): `!!set x`, an integer of 5,000 digits, a list as a key.
+_ODD = (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -68,8 +72,9 @@ def read(
     """
     name = shown or str(path)
     data = _parse(path, name, missing=missing)
+    text = _as_json(data, name)
     try:
-        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+        return model.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         found = _complaints(error, model, data, later)
         raise _refusal(name, data, found, mend=mend) from error
@@ -77,7 +82,7 @@ def read(
 
 def _parse(path: Path, name: str, *, missing: str) -> CommentedMap:
     try:
-        data = YAML(typ="rt").load(path.read_text())
+        data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise NotFound(f"`{name}` does not exist", hint=missing) from error
     except UnicodeDecodeError as error:
@@ -91,9 +96,41 @@ def _parse(path: Path, name: str, *, missing: str) -> CommentedMap:
         ) from error
     except YAMLError as error:
         raise InvalidRequest(f"{name}: not YAML: {error}", hint="Check the file") from error
+    except _ODD as error:
+        raise InvalidRequest(
+            f"{name}: cannot be read as YAML: {str(error)[:SHOWN_CHARS]}",
+            hint="Look for tags as `!!set`, numbers of thousands of digits and deep nesting",
+        ) from error
     if not isinstance(data, CommentedMap):
         raise InvalidRequest(f"{name}:1: must be a mapping of keys to values", hint=missing)
     return data
+
+
+def _as_json(data: CommentedMap, name: str) -> str:
+    """Return a document as JSON, each alias with all that it stands for."""
+    try:
+        if _size(data, {}) > MOST_VALUES:
+            raise InvalidRequest(
+                f"{name}: an alias holds itself, or there are more than {MOST_VALUES} values",
+                hint="Look at what `&` and `*` name",
+            )
+        return json.dumps(data, default=str)
+    except _ODD as error:
+        raise InvalidRequest(
+            f"{name}: cannot be understood: {str(error)[:SHOWN_CHARS]}",
+            hint="Keys are words; look for deep nesting and numbers of thousands of digits",
+        ) from error
+
+
+def _size(value: object, known: dict[int, int]) -> int:
+    """Return how many values there are, those of an alias each time that it is named."""
+    if not isinstance(value, CommentedMap | CommentedSeq):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # meets itself only where it holds itself
+        inner = value.values() if isinstance(value, CommentedMap) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in inner)
+    return known[id(value)]
 
 
 def _refusal(

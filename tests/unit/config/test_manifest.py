@@ -170,3 +170,33 @@ def test_the_manifest_of_a_commit_is_called_as_git_calls_it(tmp_path: Path) -> N
     assert "apps/hello/ovenbird.yaml:2: `maintainr`: unknown key" in str(wrong.value)
     assert str(tmp_path) not in str(wrong.value)
     assert "commit it" in wrong.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("!!set x", "cannot be read as YAML"),
+        ("app: " + "9" * 5000, "cannot be read as YAML"),
+        ("app: " + "[" * 700, "ovenbird.yaml"),
+        ("&a\napp: *a", "an alias holds itself"),
+        ("? [a, b]\n: c", "cannot be understood"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(
+                f"{to}: &{to} [{', '.join([f'*{of}'] * 9)}]\n"
+                for of, to in zip("abcdefgh", "bcdefghi", strict=True)
+            ),
+            "more than 100000 values",
+        ),
+    ],
+)
+def test_documents_that_no_one_writes_by_hand_are_refused_at_once(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "ovenbird.yaml").write_text(text)
+
+    with pytest.raises(InvalidRequest, match=said) as refused:
+        load_manifest(tmp_path, shown="ovenbird.yaml")
+
+    assert str(refused.value).startswith("ovenbird.yaml:")
+    assert len(str(refused.value)) < 500
