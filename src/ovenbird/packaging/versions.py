@@ -21,6 +21,7 @@ from ovenbird.domain.packages import VersionSpec
 from ovenbird.domain.versions import DIRTY
 
 _ALLOWED = re.compile(r"[0-9][A-Za-z0-9.+~]*")
+_POST = {"post", "rev", "r"}  # Source: PEP 440, "Post-releases" and their spellings
 
 
 def version_of(checkout: Path, spec: VersionSpec, *, is_dirty: bool = False) -> str:
@@ -70,9 +71,16 @@ def _from_tags(checkout: Path, spec: VersionSpec) -> str:
         raise InvalidRequest(
             f"The commit's tags make no version: {first}", hint=_tag_hint(spec)
         ) from error
+    stage = (version.stage or "").lower()  # dpkg sorts `RC2` before `rc1`
+    if stage in _POST:
+        raise InvalidRequest(
+            f"The tag of `{version.base}` says `{stage}`, a release after it, which no package"
+            " manager knows: it would come before",
+            hint=f"{_tag_hint(spec)}, or raise `package.revision`",
+        )
     return debian_version(
         version.base,
-        stage=f"{version.stage or ''}{version.revision if version.revision is not None else ''}",
+        stage=f"{stage}{version.revision if version.revision is not None else ''}",
         distance=version.distance,
         commit=version.commit or "",
     )

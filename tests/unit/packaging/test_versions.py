@@ -75,12 +75,23 @@ def test_the_parts_are_put_together(base: str, stage: str, distance: int, expect
         ("v1.3.0-rc1", "1.3.0~rc1"),
         ("v1.3.0-rc.1", "1.3.0~rc1"),
         ("v2.0.0-alpha2", "2.0.0~alpha2"),
+        ("v2.0.0-RC2", "2.0.0~rc2"),
     ],
 )
 def test_a_tag_is_a_version(repository: Path, tag: str, expected: str) -> None:
     git(repository, "tag", tag)
 
     assert version_of(repository, SPEC) == expected
+
+
+@pytest.mark.parametrize("tag", ["v1.1.0.post1", "v1.1.0-post", "v1.1.0-r2"])
+def test_a_release_after_a_release_would_sort_before_it(repository: Path, tag: str) -> None:
+    git(repository, "tag", tag)
+    commit(repository)
+
+    with pytest.raises(InvalidRequest, match=r"The tag of `1\.1\.0` says `(post|r)`") as caught:
+        version_of(repository, SPEC)
+    assert "raise `package.revision`" in str(caught.value.hint)
 
 
 def test_commits_after_a_tag_sort_after_it(repository: Path) -> None:
