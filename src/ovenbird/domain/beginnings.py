@@ -112,11 +112,13 @@ def started(line: str, *, program: Callable[[str], str], port: int, directory: s
     except ValueError:
         words = []
     if not words or _SHELL.search(filled):
-        # systemd reads `$` itself, and twice it stands for one.
-        command = f"/bin/sh -c {shlex.quote(filled.replace('$', '$$'))}"
-        return Started(command=command, directory=directory)
+        # systemd reads `$` and `%` itself, and twice they stand for one. What a shell looks for
+        # is where other start lines find it.
+        command = f"/bin/sh -c {shlex.quote(filled.replace('$', '$$').replace('%', '%%'))}"
+        path = f"{program('sh').rpartition('/')[0]}:/usr/local/bin:/usr/bin:/bin"
+        return Started(command=command, directory=directory, environment={"PATH": path})
     while len(words) > 1 and (found := _VARIABLE.fullmatch(words[0])):
         environment[found[1]] = found[2]
         words = words[1:]
-    command = shlex.join([program(words[0]), *words[1:]])
+    command = shlex.join([program(words[0]), *words[1:]]).replace("%", "%%")
     return Started(command=command, directory=directory, environment=environment)

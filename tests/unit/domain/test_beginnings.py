@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from ovenbird.domain.beginnings import Started, package_name, started
 
 
+PATH = {"PATH": "/bin:/usr/local/bin:/usr/bin:/bin"}
+
+
 def at_bin(word: str) -> str:
     return f"/bin/{word}"
 
@@ -20,8 +23,10 @@ def at_bin(word: str) -> str:
         ("exec web -b :${PORT:-5000}", "/bin/web -b :80", {}),
         ("A=1 B='x y' web", "/bin/web", {"A": "1", "B": "x y"}),
         ("web 'two words'", "/bin/web 'two words'", {}),
-        ("a && b $HOME", "/bin/sh -c 'a && b $$HOME'", {}),
-        ("web 'open", "/bin/sh -c 'web '\"'\"'open'", {}),
+        ("web --log %h", "/bin/web --log %%h", {}),
+        ("a && b $HOME", "/bin/sh -c 'a && b $$HOME'", PATH),
+        ("a && b %h", "/bin/sh -c 'a && b %%h'", PATH),
+        ("web 'open", "/bin/sh -c 'web '\"'\"'open'", PATH),
         ("A=1", "/bin/A=1", {}),
     ],
 )
