@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from ovenbird.domain.beginnings import Started, package_name, started
 
-
 PATH = {"PATH": "/bin:/usr/local/bin:/usr/bin:/bin"}
 
 
