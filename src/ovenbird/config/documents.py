@@ -71,7 +71,7 @@ def read(
         InvalidRequest: It is not YAML, or something in it is wrong; each place is named.
     """
     name = shown or str(path)
-    data = _parse(path, name, missing=missing)
+    data = parse(path, name, missing=missing)
     text = _as_json(data, name)
     try:
         return model.model_validate_json(text, strict=True)
@@ -80,7 +80,18 @@ def read(
         raise _refusal(name, data, found, mend=mend) from error
 
 
-def _parse(path: Path, name: str, *, missing: str) -> CommentedMap:
+def parse(path: Path, name: str, *, missing: str = "") -> CommentedMap:
+    """Read a document with its lines; what it means is not looked at.
+
+    Args:
+        path: The file.
+        name: What errors call it.
+        missing: Hint for the reader when it does not exist.
+
+    Raises:
+        NotFound: The file does not exist.
+        InvalidRequest: It is not YAML.
+    """
     try:
         data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -136,7 +147,7 @@ def _size(value: object, known: dict[int, int]) -> int:
 def _refusal(
     name: str, data: CommentedMap, found: Sequence[tuple[Place, str]], *, mend: str
 ) -> InvalidRequest:
-    placed = sorted({(_line(data, place), _dotted(place), text) for place, text in found})
+    placed = sorted({(line_of(data, place), _dotted(place), text) for place, text in found})
     lines = [f"{name}:{line}: `{dotted}`: {text}" for line, dotted, text in placed]
     count = "" if len(lines) == 1 else f"{len(lines)} mistakes:\n"
     return InvalidRequest(
@@ -238,7 +249,7 @@ def _value(data: object, place: Place) -> object:
     return data
 
 
-def _line(data: object, place: Place) -> int:
+def line_of(data: object, place: Place) -> int:
     """Return the line of a place, or of the nearest thing around it that is there."""
     line = 0
     for key in place:

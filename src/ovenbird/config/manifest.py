@@ -54,9 +54,14 @@ def load_committed(source: Source, checkout: Path) -> AppSpec:
     """
     return load_manifest(
         checkout,
-        shown=str(PurePosixPath(source.directory) / MANIFEST),
+        shown=shown_name(source),
         mend="Correct it, commit it, and ask again",
     )
+
+
+def shown_name(source: Source) -> str:
+    """Return the manifest's name as git has it in the repository."""
+    return str(PurePosixPath(source.directory) / MANIFEST)
 
 
 def load_manifest(path: Path, *, shown: str = "", mend: str = MEND) -> AppSpec:

@@ -80,8 +80,8 @@ def _apk(version: str, epoch: str, upstream: str, revision: str) -> Rendered:
         )
     if epoch:
         raise InvalidRequest(
-            f"apk cannot say version `{version}`: it knows no epoch",
-            hint="Leave `version.epoch` out, or apk",
+            f"package.epoch: apk cannot say version `{version}`: it knows no epoch",
+            hint="Leave it out, or apk",
         )
     text = parts["base"]
     text += f"_{stage}{parts['number']}" if stage else ""

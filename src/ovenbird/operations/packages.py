@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
+from ovenbird.config.places import Places
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import PackageFacts, RepositoryState
 from ovenbird.domain.errors import InvalidRequest
@@ -55,6 +56,7 @@ class Built:
 
     Args:
         branch: What they were built from, when it is known.
+        places: The lines of their manifest.
         facts: What is in each, and what the checks say; in the order of the packages.
     """
 
@@ -62,6 +64,7 @@ class Built:
     branch: str
     spec: AppSpec
     packages: tuple[Package, ...]
+    places: Places = field(compare=False)
     facts: tuple[PackageFacts, ...] = ()
 
 
@@ -101,14 +104,15 @@ def build_packages(
     built = build_unchecked(
         installation, wanted, into=into, progress=progress, sign=sign, find=find
     )
-    facts = describe_stage.describe(
-        built.packages,
-        built.spec,
-        epoch_s=built.source.committed_at_epoch_s,
-        branch=built.branch,
-        progress=progress,
-        lint=wanted.lint,
-    )
+    with built.places.named():
+        facts = describe_stage.describe(
+            built.packages,
+            built.spec,
+            epoch_s=built.source.committed_at_epoch_s,
+            branch=built.branch,
+            progress=progress,
+            lint=wanted.lint,
+        )
     return replace(built, facts=facts)
 
 
@@ -126,18 +130,22 @@ def build_unchecked(
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as directory:
         tree = _tree(wanted, Path(directory), progress)
         spec = load_committed(tree.source, tree.checkout)
-        version = version_of(tree.checkout, spec.version, is_dirty=tree.is_dirty)
-        packages = find(tree.source, spec, version) if find else ()
-        checks.refuse(checks.check_relations(spec.packages))
-        packages = packages or build(
-            tree.source,
-            spec,
-            checkout=tree.checkout,
-            outbox=into,
-            progress=progress,
-            means=_means(installation, spec, version, sign=sign),
-        )
-    return Built(source=tree.source, branch=tree.branch, spec=spec, packages=packages)
+        places = Places(tree.source, tree.checkout)
+        with places.named():
+            version = version_of(tree.checkout, spec.version, is_dirty=tree.is_dirty)
+            packages = find(tree.source, spec, version) if find else ()
+            checks.refuse(checks.check_relations(spec.packages))
+            packages = packages or build(
+                tree.source,
+                spec,
+                checkout=tree.checkout,
+                outbox=into,
+                progress=progress,
+                means=_means(installation, spec, version, sign=sign),
+            )
+    return Built(
+        source=tree.source, branch=tree.branch, spec=spec, packages=packages, places=places
+    )
 
 
 def build_and_publish(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
+from ovenbird.config.places import Places
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.apps import AppSpec, EnvironmentSpec
 from ovenbird.domain.images import COMMIT_TAG, ImageId
@@ -92,8 +93,10 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
         checkout = git.checkout(source, mirror=mirror, into=Path(place) / "checkout")
         spec = load_committed(source, checkout)
+        places = Places(source, checkout)
         version = version_of(checkout, spec.version)
-    check_feasible(spec, ports)
+    with places.named():
+        check_feasible(spec, ports)
     base_image(spec, ports)
     return Prepared(source=source, spec=spec, version=version)
 

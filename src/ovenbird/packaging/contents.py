@@ -176,7 +176,12 @@ def inside(checkout: Path, origin: str, *, place: str) -> Path:
         InvalidRequest: It is not there, or outside of the checkout.
     """
     top = checkout.resolve()
-    path = (top / origin).resolve()
+    try:
+        path = (top / origin).resolve()
+    except (RuntimeError, OSError) as error:  # RuntimeError until Python 3.13
+        raise InvalidRequest(
+            f"{place}: `{origin}` is a link that leads nowhere, or in a circle", place=place
+        ) from error
     if not path.is_relative_to(top):
         raise InvalidRequest(
             f"{place}: `{origin}` is outside of the checkout",

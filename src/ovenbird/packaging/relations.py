@@ -39,10 +39,7 @@ def relations(spec: PackageSpec, format_: PackageFormat) -> dict[str, list[str]]
     Raises:
         InvalidRequest: The format cannot say a relation, or the package depends on itself.
     """
-    found = {
-        kind.value: [rendered(one, format_, kind) for one in spec.relations_of(format_, kind)]
-        for kind in RelationKind
-    }
+    found = {kind.value: _of_kind(spec, format_, kind) for kind in RelationKind}
     _refuse_itself(spec, format_)
     if format_ is PackageFormat.APK:
         absent = [f"!{text}" for text in found.pop(RelationKind.CONFLICTS.value)]
@@ -67,6 +64,14 @@ def _cron_is(spec: PackageSpec) -> str:
         return ""
     beside = Init.SYSTEMD in spec.init
     return (RelationKind.RECOMMENDS if beside else RelationKind.DEPENDS).value
+
+
+def _of_kind(spec: PackageSpec, format_: PackageFormat, kind: RelationKind) -> list[str]:
+    try:
+        return [rendered(one, format_, kind) for one in spec.relations_of(format_, kind)]
+    except InvalidRequest as error:
+        place = f"`{spec.name}: {kind.value}`"
+        raise InvalidRequest(f"{place}: {error}", hint=error.hint, **error.facts) from error
 
 
 def rendered(relation: Relation, format_: PackageFormat, kind: RelationKind) -> str:

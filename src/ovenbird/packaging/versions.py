@@ -41,7 +41,7 @@ def version_of(checkout: Path, spec: VersionSpec, *, is_dirty: bool = False) -> 
     if not _ALLOWED.fullmatch(upstream):
         raise InvalidRequest(
             f"`{upstream}` is not a version that dpkg takes",
-            hint="Use digits, letters and `.+~` in `version.explicit`"
+            hint="Use digits, letters and `.+~` in `package.version`"
             if spec.explicit
             else _tag_hint(spec),
         )

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from ovenbird.config.places import Places
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import PackageFacts, RepositoryState
 from ovenbird.domain.errors import OvenbirdError
@@ -26,6 +27,16 @@ from ovenbird.system import git
 def build(step: Step, request: ReleaseRequest, app: AppSpec) -> tuple[Package, ...]:
     """Check out, build, package and check, or find what was published of this commit before."""
     source, checkout = checked_out(step, request)
+    with Places(source, checkout).named():
+        packages = _built(step, request, source, app, checkout)
+    shutil.rmtree(work_place(step.ports, request), ignore_errors=True)
+    step.ports.store.change_release(request.release_id, version=packages[0].version)
+    return packages
+
+
+def _built(
+    step: Step, request: ReleaseRequest, source: Source, app: AppSpec, checkout: Path
+) -> tuple[Package, ...]:
     outbox = step.ports.directory / "outbox" / request.release_id
     version = version_of(checkout, app.version)
     shop = _shop(step, request)
@@ -36,8 +47,6 @@ def build(step: Step, request: ReleaseRequest, app: AppSpec) -> tuple[Package, .
             source, app, checkout=checkout, outbox=outbox, progress=step.say, means=means
         )
         _describe(step, source, app, packages)
-    shutil.rmtree(work_place(step.ports, request), ignore_errors=True)
-    step.ports.store.change_release(request.release_id, version=packages[0].version)
     return packages
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from ovenbird.config.manifest import load_committed
+from ovenbird.config.places import Places
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import Aborted, InvalidRequest, NotFound, OvenbirdError
@@ -20,6 +21,7 @@ from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
 from ovenbird.domain.rollouts import refuse_nonsense
 from ovenbird.domain.sources import Source
+from ovenbird.packaging import checks
 from ovenbird.pipeline.package_steps import checked_out, work_place
 from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.steps import Step
@@ -43,7 +45,8 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
     """
     source, checkout = checked_out(step, request)
     app = load_committed(source, checkout)
-    check_feasible(app, step.ports)
+    with Places(source, checkout).named():
+        check_feasible(app, step.ports)
     return source, app
 
 
@@ -52,8 +55,10 @@ def check_feasible(app: AppSpec, ports: Ports) -> None:
 
     Raises:
         NotFound: An environment or the base image is not in the settings.
-        InvalidRequest: A canary step is too short for the metrics, or no plan can be made.
+        InvalidRequest: A canary step is too short for the metrics, or no plan can be made; or
+            no machine can have the packages, whatever else it has.
     """
+    checks.refuse(checks.check_relations(app.packages))
     _base_image_name(app, ports)
     _refuse_missing_debs(app)
     for spec in app.environments:
