@@ -55,9 +55,9 @@ def compare(
     Raises:
         NotFound: The catalog lacks one of them, or has them in no common format.
     """
-    befores = find_entries(installation, name, old, format_=format_)
+    olds = find_entries(installation, name, old, format_=format_)
     afters = find_entries(installation, name, new, format_=format_)
-    for before in befores:
+    for before in olds:
         for after in afters:
             if _side(before) == _side(after):
                 return _compared(installation, before, after)
