@@ -214,7 +214,8 @@ def repeating(source: Source, how: BuildSpec, said: str) -> str:
     there = f"{clone} && git -C repeat checkout -q {source.commit} && cd {place}"
     typed = how.kind in {BuildKind.COMMAND, BuildKind.MAKE} or said == how.command
     if typed and "\n" not in said:
-        return f"{there} && sh -e -c {shlex.quote(said)}"
+        own = "".join(f"{name}={shlex.quote(value)} " for name, value in how.environment.items())
+        return f"{there} && {own}sh -e -c {shlex.quote(said)}"
     return f"{there} && ovenbird package build"
 
 

@@ -6,16 +6,19 @@ without credentials, and turn failures into :class:`CommandFailed`.
 
 from __future__ import annotations
 
+import codecs
 import collections
 import contextlib
+import io
 import logging
 import os
+import select
 import shlex
 import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -28,6 +31,8 @@ Process = subprocess.Popen[bytes]  # what `spawn` returns
 
 STDERR_TAIL = 4000  # characters of stderr that an error carries
 TAIL_LINES = 40  # lines of a streamed program's output that an error carries
+
+CHUNK_BYTES = 1 << 20
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -94,6 +99,8 @@ def stream(
 ) -> None:
     """Run one program to its end and hand over each line of output as it comes.
 
+    What it leaves running in its session ends with it, and is not waited for.
+
     Args:
         argv: Program and arguments.
         timeout_s: Seconds after which the program and its children are killed.
@@ -108,22 +115,13 @@ def stream(
     line = shlex.join(command)
     log.debug("stream: %s", line)
     tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
-    with _started(command, cwd=cwd, env=env) as process:
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            end_group(process)
-
-        timer = threading.Timer(timeout_s, stop)
-        timer.start()
-        try:
-            for text in process.stdout or ():
-                tail.append(text.rstrip("\n"))
-                on_line(tail[-1])
-            status = process.wait()
-        finally:
-            timer.cancel()
+    with _started(command, cwd=cwd, env=env) as process, _ended_after(timeout_s, process) as late:
+        for text in _lines(_chunks(process)):
+            tail.append(text)
+            on_line(text)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its number stays its own
+        end_group(process)
+        status = process.wait()
     if late.is_set():
         raise _late(line, timeout_s, "\n".join(tail))
     if status:
@@ -221,7 +219,7 @@ def end(process: subprocess.Popen[bytes], *, within_s: float) -> None:
         process.wait()
 
 
-def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a spawned program and everything it started in its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -230,7 +228,7 @@ def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
 @contextmanager
 def _started(
     command: list[str], *, cwd: Path | None, env: Mapping[str, str] | None
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[subprocess.Popen[bytes]]:
     try:
         process = subprocess.Popen(
             command,
@@ -239,8 +237,6 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
     except FileNotFoundError as error:
@@ -251,6 +247,41 @@ def _started(
         except BaseException:
             end_group(process)
             raise
+
+
+def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """Yield what a program writes until it ends; others may hold its output open for longer."""
+    output = cast("IO[bytes]", process.stdout).fileno()
+    end = os.pidfd_open(process.pid)
+    poll = select.poll()
+    poll.register(output, select.POLLIN)
+    poll.register(end, select.POLLIN)
+    try:
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            chunk = os.read(output, CHUNK_BYTES) if output in ready else b""
+            if chunk:
+                yield chunk
+            if not chunk or end in ready:  # a pipe holds less than a chunk
+                return
+    finally:
+        os.close(end)
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines without their ends; what is not UTF-8 is replaced."""
+    plain = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = io.IncrementalNewlineDecoder(plain, translate=True)
+    begun: list[str] = []
+    for chunk in chunks:
+        first, *more = decoder.decode(chunk).split("\n")
+        begun.append(first)
+        if more:
+            yield "".join(begun)
+            yield from more[:-1]
+            begun = more[-1:]
+    if last := "".join(begun) + decoder.decode(b"", final=True):
+        yield last.removesuffix("\n")
 
 
 @contextmanager

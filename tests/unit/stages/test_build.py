@@ -182,16 +182,16 @@ def test_the_log_keeps_each_step_and_line(work: Work) -> None:
 
 def test_a_failure_says_the_line_that_repeats_it(work: Work, tmp_path: Path) -> None:
     with pytest.raises(
-        CommandFailed, match="`echo 'it is'; exit 3` exited with status 3"
+        CommandFailed, match='`echo "it is \\$A"; exit 3` exited with status 3'
     ) as caught:
-        work.build(app(BuildSpec(command="echo 'it is'; exit 3")))
+        work.build(app(BuildSpec(command='echo "it is $A"; exit 3', environment={"A": "o'clock"})))
 
-    assert caught.value.facts["stderr"] == "it is"
+    assert caught.value.facts["stderr"] == "it is o'clock"
     line = caught.value.hint.partition("to repeat it: `")[2].removesuffix("`")
     done = subprocess.run(  # noqa: S602 - what a person would paste
         line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (3, "it is\n")
+    assert (done.returncode, done.stdout) == (3, "it is o'clock\n")
 
 
 def test_several_lines_are_shown_by_their_first(work: Work) -> None:

@@ -55,6 +55,33 @@ def test_lines_are_handed_over_as_they_come() -> None:
     assert lines == ["a", "b"]
 
 
+def test_what_a_streamed_program_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = "(sleep 60; echo late) & echo $! >pid; (setsid sleep 2 &); seq 30000"
+    stream(["sh", "-c", script], timeout_s=30, on_line=lines.append, cwd=tmp_path)
+
+    assert lines == [str(number) for number in range(1, 30001)]
+    gone = (  # a killed process needs a moment to go
+        "for i in $(seq 100); do [ -e $0 ] && ! grep -q ') Z ' $0 || exit 0; sleep 0.02; done\n"
+        "exit 1"
+    )
+    run(["sh", "-c", gone, f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat"], timeout_s=10)
+
+
+def test_a_streamed_program_may_write_anything() -> None:
+    lines: list[str] = []
+    words = r"a\r\nb\rc\n\n\303\244\377\n"
+    script = f"printf '{words}'; head -c 200000 /dev/zero | tr '\\0' x"
+    stream(["sh", "-c", script], timeout_s=10, on_line=lines.append)
+
+    assert lines == ["a", "b", "c", "", "\u00e4\ufffd", "x" * 200_000]
+
+
+def test_a_streamed_program_ends_in_time_whoever_holds_its_output() -> None:
+    with pytest.raises(CommandFailed, match=r"ran past 0\.2 s"):
+        stream(["sh", "-c", "setsid sleep 3 & sleep 60"], timeout_s=0.2, on_line=print)
+
+
 def test_a_streamed_failure_carries_the_last_lines() -> None:
     with pytest.raises(CommandFailed) as caught:
         stream(["sh", "-c", "echo one; echo two >&2; exit 5"], timeout_s=10, on_line=lambda _: None)
