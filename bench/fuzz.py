@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -96,7 +97,11 @@ def fed(target: Target, number: int, counted: Counter[str]) -> str:
     try:
         feed()
     except (Exception, Flaky) as error:  # noqa: BLE001 - every kind is a finding
-        lines = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        lines = [f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"]
+        if error.__context__ is not None:
+            lines.append(f"while handling {type(error.__context__).__name__}: {error.__context__}")
+        lines += getattr(error, "__notes__", [])
         shown = "\n".join(lines).splitlines()[:SHOWN_LINES]
         return "\n".join(line[:SHOWN_CHARS] for line in shown)
     return ""

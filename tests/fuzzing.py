@@ -318,15 +318,15 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 @st.composite
-def damaged(draw: st.DrawFn, objects: Mapping[str, bytes]) -> tuple[dict[str, bytes], str]:
-    """Draw a repository some of whose objects are changed or gone, and what is asked of it."""
-    found = dict(objects)
+def damaged(draw: st.DrawFn, objects: Mapping[str, bytes]) -> tuple[dict[str, bytes | None], str]:
+    """Draw what some of a repository's objects are instead, or None, and what is asked of it."""
+    found: dict[str, bytes | None] = {}
     records = [name for name in objects if name.endswith(".json")]
     for _ in range(draw(st.integers(1, 3))):
         name = draw(st.sampled_from(sorted(objects)) | st.sampled_from(sorted(records)))
         match draw(st.sampled_from(["mangled", "gone", "other", "edited"])):
             case "gone":
-                found.pop(name, None)
+                found[name] = None
             case "other":
                 found[name] = objects[draw(st.sampled_from(sorted(objects)))]
             case "edited" if name in records:
@@ -354,9 +354,11 @@ def repository_targets(made: Seed) -> tuple[Target, ...]:
         st.integers(0, 255), st.tuples(st.integers(0, 60), st.integers(0, 200)), max_size=4
     )
 
-    def use(asked: tuple[dict[str, bytes], str]) -> str:
-        objects, operation = asked
-        repository = _opened(MemoryStorage(objects))
+    def use(asked: tuple[dict[str, bytes | None], str]) -> str:
+        changes, operation = asked
+        objects = {**made.objects, **changes}
+        there = {name: data for name, data in objects.items() if data is not None}
+        repository = _opened(MemoryStorage(there))
         try:
             OPERATIONS[operation](repository, made.more)
         except OvenbirdError as error:

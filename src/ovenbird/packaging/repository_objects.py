@@ -178,8 +178,19 @@ class Objects:
         self.put({n: wanted[n] for n, there in zip(wanted, found, strict=True) if not there})
 
     def copy(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Store under second names what is there under first ones."""
-        each(lambda pair: self._storage.copy(*pair), pairs, parallel=self._parallel)
+        """Store under second names what is there under first ones.
+
+        Raises:
+            OvenbirdError: Something is lost.
+        """
+
+        def copy_one(pair: tuple[str, str]) -> None:
+            try:
+                self._storage.copy(*pair)
+            except NotFound as error:
+                raise shards.damaged(pair[0], "it is gone") from error
+
+        each(copy_one, pairs, parallel=self._parallel)
 
 
 def shard_object(rows: Iterable[Row]) -> tuple[str, bytes]:

@@ -95,7 +95,7 @@ class PlainSigner:
 
     def check(self, known: Collection[str]) -> None:
         if known and "F" * 40 not in known:
-            raise NotFound("The repository was signed by another key")
+            raise NotFound("The repository was signed by another key", hint="Import that key")
 
     def known(self) -> bytes:
         return b""

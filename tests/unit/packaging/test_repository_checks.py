@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,12 @@ def test_a_listed_package_can_be_fetched_and_its_signer_told(tmp_path: Path) -> 
         with repository.signers() as signer_of:
             assert signer_of(path, listed) == ""
     assert not path.exists()
+
+
+def test_an_index_that_is_lost_is_named_by_who_needs_it(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "r")
+    for path in (tmp_path / "r/dists/candidate/main").rglob("by-hash/SHA256/*"):
+        path.unlink()
+
+    with pytest.raises(OvenbirdError, match=r"by-hash/SHA256/.* is damaged: it is gone"):
+        opened(tmp_path / "r").renew("candidate", at=NOW)
