@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.packaging import apt_index, shards, yum_index
@@ -12,6 +12,8 @@ from ovenbird.packaging.indexes import Index, IndexKind, IndexRecord, ShardText,
 from ovenbird.packaging.repository_objects import Objects, kind_of, shard_object
 from ovenbird.packaging.repository_states import StateRecord, record_name
 from ovenbird.packaging.shards import Rows, damaged
+
+AHEAD = timedelta(days=1)  # of a publisher's time another one's may be; uploads end sooner
 
 
 def _nothing() -> None:
@@ -64,7 +66,7 @@ def new_state(
         base: The other one.
         old: Number of the shard → its rows; None to make all files anew.
         new: Number of the shard → its rows as they are now; all shards when *old* is None.
-        at: The time that the signed files carry.
+        at: The time that the signed files carry, unless the other one's is later.
 
     Raises:
         OvenbirdError: A file of the other one is lost or damaged.
@@ -82,11 +84,23 @@ def new_state(
         channel=base.channel,
         number=base.number + 1,
         parent=base.number,
-        at=at,
+        at=_not_before(base.at, at),
         shards=dict(sorted(digests.items())),
         indexes=records,
     )
     return NewState(record=record, objects=wanted)
+
+
+def _not_before(earlier: datetime, at: datetime) -> datetime:
+    """Return the time of a state that follows on one of another time.
+
+    apt keeps what it has, without a word, when the ``Date`` of a new ``InRelease`` is earlier:
+    of a publisher that began before another, uploaded for longer, and claimed after it. A time
+    far ahead is of a clock that is wrong, and no apt has taken it (``Acquire::Max-FutureTime``).
+
+    Source: apt 2.6, apt-pkg/acquire-item.cc, ``VerifyVendor``; apt.conf(5).
+    """
+    return earlier if at < earlier <= at + AHEAD else at
 
 
 def _keys(base: StateRecord, new: Mapping[int, Rows]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import multiprocessing
 import re
 import shutil
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -419,3 +420,37 @@ def test_the_real_apt_reads_what_a_killed_publisher_left(
             break
 
     assert (seen[0], seen[-1], set(seen)) == (1, 2, {1, 2})
+
+
+def test_the_real_apt_follows_a_publisher_whose_time_is_earlier(
+    tmp_path: Path, hello: Package, outbox: Path
+) -> None:
+    repository = PackageRepository(
+        DirectoryStorage(tmp_path / "r"),
+        name="main",
+        signer=SigningKey(tmp_path / "key", algorithm="ed25519"),
+    )
+    state = repository.publish([hello], channel="candidate", at=NOW + timedelta(hours=1))
+    key = tmp_path / "key/public.gpg"
+    apt = Apt(
+        tmp_path / "apt",
+        url=state.url,
+        suite="candidate",
+        key=str(key),
+        component=state.component,
+    )
+    apt.update()
+    repository.publish([built(outbox, "slow")], channel="candidate", at=NOW)
+    apt.update()
+
+    assert apt.packages() == {"hello 1.0.0 all", "slow 1.0.0 all"}
+
+
+def test_a_time_that_is_far_ahead_is_not_followed(
+    tmp_path: Path, hello: Package, outbox: Path
+) -> None:
+    repository = opened(tmp_path)
+    repository.publish([hello], channel="candidate", at=NOW + timedelta(days=400))
+    repository.publish([built(outbox, "slow")], channel="candidate", at=NOW)
+
+    assert record(tmp_path, 2)["at"] == NOW.isoformat()
