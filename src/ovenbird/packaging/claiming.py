@@ -137,7 +137,20 @@ class Claims:
         # A pruning may have taken away, before the record was there, what no state had then.
         change.claimed()
         self._objects.put_back(made.objects)
-        return made.record
+        return None if self._came_late(made.record) else made.record
+
+    def _came_late(self, record: StateRecord) -> bool:
+        """Tell whether readers are beyond a state that was claimed just now.
+
+        Then its number may have been another's, whose record was pruned while this publisher
+        stood still: the newer states do not know of it. Or another publisher has gone on from
+        it; to look again is right in both cases.
+        """
+        if self._objects.served(record.channel).number <= record.number:
+            return False  # only what readers are beyond is ever pruned
+        if not self._objects.has_shards(record):  # those of a kept state are all there
+            self._storage.remove(repository_states.record_name(record.channel, record.number))
+        return True
 
     def _roll_forward(self, record: StateRecord, *, since: int) -> None:
         """Serve a state, and those before it that nobody served; older ones first."""
@@ -145,6 +158,13 @@ class Claims:
         between = range(since + 1, record.number) if since else self._objects.numbers(channel)
         for number in between:
             if number < record.number:
-                self._served.write(self._objects.base(channel, number))
+                self._write(channel, number)
         self._served.write(record)
         self._served.point(record)
+
+    def _write(self, channel: str, number: int) -> None:
+        try:
+            record = self._objects.record(channel, number)
+        except NotFound:
+            return  # others served it, and a newer one, and it was pruned
+        self._served.write(record)

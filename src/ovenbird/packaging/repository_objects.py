@@ -125,6 +125,11 @@ class Objects:
         found = each(lambda n: self._shard(record.shards.get(n)), wanted, parallel=self._parallel)
         return dict(zip(wanted, found, strict=True))
 
+    def has_shards(self, record: StateRecord) -> bool:
+        """Tell whether all of a state's shards are there."""
+        names = [shards.object_name(digest) for digest in record.shards.values()]
+        return all(each(self._storage.exists, names, parallel=self._parallel))
+
     def _shard(self, digest: str | None) -> Rows:
         if digest is None:
             return {}

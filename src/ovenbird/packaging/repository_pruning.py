@@ -72,12 +72,14 @@ class Pruner:
 
     def _known(self) -> dict[str, int]:
         """Return channel → number of the newest record, served or not."""
-        return {channel: self._objects.numbers(channel)[-1] for channel in self._objects.channels()}
+        channels = self._objects.channels()
+        return {one: max(self._objects.numbers(one), default=0) for one in channels}
 
     def _unneeded(self, states: Mapping[str, Collection[int]]) -> tuple[str, ...]:
+        # Listed before it is read what is needed: a state has its suite after its record.
+        found = [name for place in PLACES for name in self._storage.names(place)]
         needed = self._needed(states)
         prefixes = tuple(name for name in needed if name.endswith("/"))
-        found = (name for place in PLACES for name in self._storage.names(place))
         return tuple(n for n in found if n not in needed and not n.startswith(prefixes))
 
     def _needed(self, states: Mapping[str, Collection[int]]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +175,84 @@ def test_a_damaged_shard_stops_a_pruning_before_anything_goes(root: Path) -> Non
     with pytest.raises(Exception, match="its digest differs"):
         opened(root).prune_before({"candidate": 3})
     assert files(root) == before
+
+
+class SlowOnce(Slow):
+    """A storage whose publisher stands still before its first claim only."""
+
+    def create(self, name: str, data: bytes | Path) -> bool:
+        then, self._then = self._then, lambda: None
+        if name.startswith("states/"):
+            then()
+        else:
+            self._then = then
+        return self._storage.create(name, data)
+
+
+def test_a_number_that_was_anothers_and_pruned_is_not_claimed(root: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    one, three, four = (built(work, name) for name in ("one", "three", "four"))
+
+    def overtake() -> None:
+        opened(root).publish([three], channel="candidate", at=NOW)
+        opened(root).withdraw([three], channel="candidate", at=NOW)
+        opened(root).publish([four], channel="candidate", at=NOW)
+        opened(root).prune_before({"candidate": 6})
+
+    storage = SlowOnce(DirectoryStorage(root), then=overtake)
+    state = opened(root, storage).publish([one], channel="candidate", at=NOW)
+
+    assert state.number == 7
+    names = {package.name for package in opened(root).list_packages("candidate")}
+    assert names == {"one", "two", "four"}
+    opened(root).prune_before({"candidate": 7})
+    assert [found.number for found in opened(root).states("candidate")] == [7]
+    assert opened(root).verify_files() == ()
+
+
+def test_a_first_state_that_comes_late_is_not_lost(tmp_path: Path) -> None:
+    root, work = tmp_path / "r", tmp_path / "work"
+    one, two, three = (built(work, name) for name in ("one", "two", "three"))
+
+    def overtake() -> None:
+        for package in (two, three):
+            opened(root).publish([package], channel="candidate", at=NOW)
+        opened(root).prune_before({"candidate": 2})
+
+    storage = SlowOnce(DirectoryStorage(root), then=overtake)
+    assert opened(root, storage).publish([one], channel="candidate", at=NOW).number == 3
+    found = opened(root).list_packages("candidate")
+    assert [package.name for package in found] == ["one", "three", "two"]
+
+
+class Listed:
+    """A storage that lets something else happen before names are listed for the n-th time."""
+
+    def __init__(self, storage: DirectoryStorage, *, at: int, then: Callable[[], object]) -> None:
+        self._storage, self._left, self._then = storage, at, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def names(self, prefix: str) -> Iterator[str]:
+        self._left -= 1
+        if self._left == 0:
+            self._then()
+        return self._storage.names(prefix)
+
+
+@pytest.mark.parametrize("at", [7, 9, 10, 12])
+def test_what_is_published_while_a_pruning_looks_stays_whole(
+    root: Path, tmp_path: Path, at: int
+) -> None:
+    one = [built(tmp_path / "work", "one", kind=kind) for kind in ("deb", "rpm")]
+
+    def publish() -> None:
+        opened(root).publish(one, channel="candidate", at=NOW)
+
+    opened(root, Listed(DirectoryStorage(root), at=at, then=publish)).prune_before({"candidate": 3})
+
+    assert opened(root).state("candidate").number == 4
+    assert opened(root).verify_files() == ()
+    for name in ("dists/candidate-4/InRelease", "dists/candidate-4/Release.gpg"):
+        assert (root / name).is_file()
