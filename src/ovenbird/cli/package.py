@@ -44,6 +44,8 @@ def build(
 
     Example: `ovenbird package build --app ~/hello --ref v1.0.0`
     """
+    if channel and not publish:
+        raise click.UsageError("`--channel` says where to publish: add `--publish`")
     into = into.absolute()
     state = None
     with opened() as installation:

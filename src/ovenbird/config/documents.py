@@ -189,7 +189,7 @@ def _complaint(
         case "value_error":
             return place, detail["msg"].removeprefix("Value error, ")
         case _:
-            return place, f"{_plain(detail['msg'])}, not {_shown(detail['input'])}"
+            return place, _words(detail)
 
 
 def _stray(place: Place, model: type[BaseModel], data: object) -> Place | None:
@@ -220,6 +220,13 @@ def _unknown(place: Place, model: type[BaseModel], later: Mapping[str, str]) -> 
     if near:
         return f"unknown key; did you mean `{near[0]}`?"
     return "unknown key; known here: " + ", ".join(f"`{key}`" for key in known)
+
+
+def _words(detail: ErrorDetails) -> str:
+    shown = _shown(detail["input"])
+    if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
+        return f"must be text: put {shown} in quotes"
+    return f"{_plain(detail['msg'])}, not {shown}"
 
 
 def _plain(message: str) -> str:

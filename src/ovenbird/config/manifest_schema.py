@@ -16,9 +16,11 @@ from ovenbird.config.words import (
     Count,
     Line,
     PackageName,
+    Phrase,
     Seconds,
     Share,
     VariableName,
+    Words,
     matches,
 )
 
@@ -185,9 +187,9 @@ class Manifest(Strict):
 
     app: AppName
     maintainer: Line
-    description: str = ""
-    homepage: str = ""
-    license: str = ""
+    description: Words = ""
+    homepage: Phrase = ""
+    license: Phrase = ""
     package: PackagePart
     packages: Mapping[PackageName, FurtherPackagePart] = Field(default_factory=dict)
     image: ImagePart

@@ -19,10 +19,12 @@ from ovenbird.config.words import (
     Destination,
     Line,
     PackageName,
+    Phrase,
     Seconds,
     ServiceName,
     UserName,
     VariableName,
+    Words,
     matches,
 )
 from ovenbird.domain.errors import InvalidRequest
@@ -233,7 +235,7 @@ class DebTriggersPart(Strict):
 class DebPart(Strict):
     """What only deb has. Source: nfpm's configuration reference, ``deb``."""
 
-    arch_variant: str = ""
+    arch_variant: Phrase = ""
     compression: Literal["gzip", "xz", "zstd", "none"] = "zstd"
     fields: Mapping[FieldName, Line] = Field(default_factory=dict)
     breaks: tuple[DebianRelation, ...] = ()
@@ -253,9 +255,9 @@ class RpmScriptsPart(Strict):
 class RpmPart(Strict):
     """What only rpm has. Source: nfpm's configuration reference, ``rpm``."""
 
-    group: str = ""
-    summary: str = ""
-    packager: str = ""
+    group: Phrase = ""
+    summary: Phrase = ""
+    packager: Phrase = ""
     compression: Annotated[
         str, matches(r"(gzip|lzma|xz|zstd)(:\w+)?|none", "is not a compression, as `zstd:3`")
     ] = "zstd"
@@ -279,8 +281,8 @@ class ApkPart(Strict):
 class ArchlinuxPart(Strict):
     """What only archlinux has."""
 
-    pkgbase: str = ""
-    packager: str = ""
+    pkgbase: Phrase = ""
+    packager: Phrase = ""
     scripts: UpgradeScriptsPart = UpgradeScriptsPart()
 
 
@@ -289,9 +291,9 @@ class FurtherPackagePart(RelatedPart):
 
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] | None = None
     architecture: Annotated[list[Architecture], Field(min_length=1)] | None = None
-    description: str | None = None
-    vendor: str = ""
-    section: str = "misc"
+    description: Words | None = None
+    vendor: Phrase = ""
+    section: Line = "misc"
     priority: Literal["required", "important", "standard", "optional", "extra"] = "optional"
     services: Mapping[ServiceName, ServicePart] = Field(default_factory=dict)
     init: Annotated[tuple[Literal["systemd", "upstart", "sysv"], ...], Field(min_length=1)] = (

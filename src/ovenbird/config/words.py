@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -20,9 +21,27 @@ def matches(pattern: str, words: str) -> AfterValidator:
 
 
 def _line(text: str) -> str:
-    if "\n" in text.strip() or not text.strip():
+    if not text.strip():
         raise ValueError("must be one line that is not empty")
-    return text.strip()
+    return _phrase(text)
+
+
+def _phrase(text: str) -> str:
+    if "\n" in text.strip():
+        raise ValueError("must be one line")
+    return _words(text.strip())
+
+
+def _words(text: str) -> str:
+    if any(unicodedata.category(sign) == "Cc" for sign in text.replace("\n", "").replace("\t", "")):
+        raise ValueError("must not hold control characters")
+    if max(map(len, text.split("\n"))) > LONGEST:
+        raise ValueError(f"must not have a line of more than {LONGEST} characters")
+    return text
+
+
+# nfpm leaves out lines of more than 64 KiB (measured on 2026-11-25 with 2.48).
+LONGEST = 10_000
 
 
 # Source: Frigga, NameConstants: names of apps have no hyphen, since it parts name and stack.
@@ -46,6 +65,8 @@ Destination = Annotated[str, matches(r"/[^\s\"']+", "is not an absolute path (wi
 AbsolutePath = Annotated[str, matches(r"/[^\s\"']*", "is not an absolute path (without spaces)")]
 VariableName = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable's name")]
 Line = Annotated[str, AfterValidator(_line)]
+Phrase = Annotated[str, AfterValidator(_phrase)]  # a line, or nothing
+Words = Annotated[str, AfterValidator(_words)]  # of several lines
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]

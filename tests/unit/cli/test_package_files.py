@@ -111,3 +111,10 @@ def test_warnings_count_when_they_are_asked_to(
 
     assert call(["lint", apk], capsys)[0] == 0
     assert call(["lint", apk, "--strict"], capsys)[0] == 1
+
+
+def test_a_channel_without_a_publication_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = call(["build", "--channel", "release"], capsys)
+
+    assert (status, out) == (2, "")
+    assert "add `--publish`" in err
