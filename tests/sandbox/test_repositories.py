@@ -108,8 +108,10 @@ def test_what_ci_published_is_found_elsewhere_and_taken_by_apt_and_dnf(site: Sit
         again = site.publish("other", base_url=url)
         found = site.ask("other", "repository", "show", base_url=url)
         shown = site("other", "catalog", "show", "shop", "--format", "deb")
+        nameless = site("other", "package", "build", "--publish", "--channel", "candidate-1")
         whole = site("other", "catalog", "verify")
         debs, files = _installed(site.home, url, found["channels"][0])
+    alone = site("other", "repository", "show")
 
     assert missing[0] == 3
     assert missing[2].endswith("hint: `ovenbird repository create` makes it; is its name right?\n")
@@ -123,6 +125,8 @@ def test_what_ci_published_is_found_elsewhere_and_taken_by_apt_and_dnf(site: Sit
     assert found["channels"][0]["packages"] == {"deb": 1, "rpm": 2}
     assert "(v1.0.0)" in shown[1]
     assert "contents 3 paths" in shown[1]  # facts came from the bucket
+    assert (nameless[0], "Building" in nameless[2]) == (2, False)
+    assert "set `repository.base_url`" in alone[1]
     assert whole[0] == 0, whole[1]
     assert debs == {"shop 1.0.0 all"}
     assert files == ["shop-worker/hello.txt", "shop/hello.txt"]

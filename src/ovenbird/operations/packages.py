@@ -21,6 +21,7 @@ from ovenbird.domain.sources import Source
 from ovenbird.operations.locating import located
 from ovenbird.operations.opening import Installation
 from ovenbird.packaging import checks
+from ovenbird.packaging.repository_states import checked_channel
 from ovenbird.packaging.versions import version_of
 from ovenbird.stages import describe as describe_stage
 from ovenbird.stages.build import Means, build
@@ -170,13 +171,14 @@ def build_and_publish(
         progress: Told what happens, line by line.
 
     Raises:
-        InvalidRequest: The packages would hold what no commit has.
+        InvalidRequest: The packages would hold what no commit has; the channel has no name.
         Conflict: Other packages of the same name and version are published.
     """
     if wanted.allow_dirty:
         raise InvalidRequest(
             "What no commit has cannot be published", hint="Commit it, or build without `--publish`"
         )
+    channel = checked_channel(channel or installation.settings.repository.channel)
     shop = Shop(
         repository=installation.repository,
         records=installation.store,
@@ -194,7 +196,7 @@ def build_and_publish(
         built.facts,
         shop,
         source=built.source,
-        channel=channel or installation.settings.repository.channel,
+        channel=channel,
     )
     return built, state
 

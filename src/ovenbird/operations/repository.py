@@ -24,8 +24,9 @@ from ovenbird.operations.opening import Installation
 APT_KEY = "/usr/share/keyrings/ovenbird-{}.gpg"
 YUM_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-ovenbird-{}"
 NO_ADDRESS = (
-    "Machines cannot read `s3:` addresses: set `repository.base_url` in the settings to the HTTP"
-    " address at which they reach the bucket, and publish again"
+    "Bakes read the bucket by themselves. For other machines set `repository.base_url` in the"
+    " settings: the HTTP address at which they reach it. Mirror lists have it from the next state"
+    " on"
 )
 
 
