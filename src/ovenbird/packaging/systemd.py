@@ -102,7 +102,7 @@ def directory(spec: PackageSpec, service: Service, directive: str) -> tuple[str,
     """
     said = service.overrides.get("Service", {}).get(directive, _own_directory(spec, service))
     names = [name.partition(":")[0].strip("/") for name in said.split()]
-    return tuple(name for name in names if name and ".." not in name.split("/"))
+    return tuple(name for name in names if name and not {".", ".."} & set(name.split("/")))
 
 
 def _service(spec: PackageSpec, service: Service) -> Section:

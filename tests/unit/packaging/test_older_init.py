@@ -142,7 +142,7 @@ def test_what_older_init_systems_cannot_say_is_refused(init: Init) -> None:
 
 def test_directories_that_a_purge_removes_are_those_of_the_units() -> None:
     moved = service(
-        overrides={"Service": {"StateDirectory": "a b/c:d ../e /", "LogsDirectory": ""}}
+        overrides={"Service": {"StateDirectory": "a b/c:d ../e / . f/./g", "LogsDirectory": ""}}
     )
 
     assert shell.kept_directories(spec(services=(moved,))) == (
