@@ -91,6 +91,26 @@ def test_killed_between_a_publication_and_its_records_nothing_is_lost(
     assert after.log.count("register 1.0.0") == 1
 
 
+def test_what_another_machine_published_comes_into_the_records(pair: Line, tmp_path: Path) -> None:
+    with pair.running() as engine:
+        pair.run(engine, "v1.0.0")
+    other = World(tmp_path / "other")
+    shutil.copy(pair.world.directory / "world.json", other.directory)
+
+    before = here(other, "catalog", "verify")
+    new = here(other, "catalog", "sync", "--json").data
+    again = here(other, "catalog", "sync", "--json").data
+    shown = here(other, "catalog", "show", "hello").out
+
+    assert (before.status, "`ovenbird catalog sync`" in before.out) == (1, True)
+    assert sorted((one["package"]["name"], one["package"]["format"]) for one in new) == BOTH
+    assert again == []
+    assert listed(other) == listed(other, "--channel", "release") == BOTH
+    assert "channel  candidate-1 of main" in shown
+    assert "channel  release-1 of main" in shown
+    assert here(other, "catalog", "verify").status == 0
+
+
 def test_what_another_machine_published_is_not_built_again(pair: Line, tmp_path: Path) -> None:
     with pair.running() as engine:
         pair.run(engine, "v1.0.0")

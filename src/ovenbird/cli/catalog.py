@@ -16,9 +16,10 @@ from ovenbird.domain.catalog import CatalogEntry
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.package_terms import Found, Match
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.operations import catalog, package_comparison
+from ovenbird.operations import catalog, catalog_sync, package_comparison
 
 SEARCH_LIMIT = 50
+LISTED = ("package", "version", "format", "arch", "commit", "ref", "by", "published", "state")
 
 format_option = click.option(
     "--format",
@@ -58,7 +59,7 @@ def list_(*, name: str | None, channel: str | None, limit: int | None, as_json: 
         output.answer([entry_data(entry) for entry in found])
         return
     output.table(
-        ("package", "version", "format", "arch", "commit", "ref", "by", "published", "state"),
+        LISTED,
         (_row(entry) for entry in found),
     )
 
@@ -145,6 +146,23 @@ def entry_data(entry: CatalogEntry) -> dict[str, Any]:
     """Return an entry for ``--json``."""
     data: dict[str, Any] = output.to_data(entry)
     return data
+
+
+@group.command()
+@query
+def sync(*, as_json: bool) -> None:
+    """Take into the records what other machines published, as at the end of CI runs.
+
+    Prints what is new here; nothing in the repository is changed.
+
+    Example: `ovenbird catalog sync`
+    """
+    with opened() as installation:
+        new = catalog_sync.sync(installation)
+    if as_json:
+        output.answer([entry_data(entry) for entry in new])
+        return
+    output.table(LISTED, map(_row, new))
 
 
 def _row(entry: CatalogEntry) -> tuple[str, ...]:

@@ -105,7 +105,8 @@ def find_entries(
         in_format = f" as {format_.value}" if format_ else ""
         raise NotFound(
             f"The catalog has no {what}{in_format}",
-            hint="`ovenbird catalog list` shows what it has",
+            hint="`ovenbird catalog list` shows what it has; `ovenbird catalog sync` takes in what"
+            " other machines published",
         )
     keys = sorted((entry.key for entry in meant), key=_shown_first)
     return tuple(map(installation.store.get_catalog_entry, keys))

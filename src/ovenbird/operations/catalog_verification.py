@@ -104,7 +104,10 @@ class _Look:
                 yield _finding("other-digest", text, place=str(key))
         if whole:
             for key in sorted(found.keys() - set(keys)):
-                text = f"`{channel}` has it, and the records do not say so"
+                text = (
+                    f"`{channel}` has it, and the records do not say so; `ovenbird catalog sync`"
+                    " takes in what other machines published"
+                )
                 yield _finding("unrecorded-package", text, place=str(key))
 
     def at_file(self, entry: CatalogEntry, signer_of: SignerOf) -> Iterator[Finding]:

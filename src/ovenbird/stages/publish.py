@@ -123,7 +123,7 @@ def published_before(
         outbox: Directory that receives the files that this host does not have.
     """
     here = _complete(shop.records.list_catalog(spec.app), source, spec, version)
-    if here and all(Path(entry.package.path).exists() for entry in here):
+    if here and all(_is_here(entry.package) for entry in here):
         found = tuple(entry.package for entry in here)
     else:
         names = dict.fromkeys(package.name for package in spec.packages)
@@ -137,6 +137,12 @@ def published_before(
         own = spec.package.name
         shop.progress(f"Found `{own}` {version}, published before from this commit")
     return found
+
+
+def _is_here(package: Package) -> bool:
+    """Tell whether a package's file is on this host; other machines' files have no directory."""
+    path = Path(package.path)
+    return path.is_absolute() and path.exists()
 
 
 def _fetched(entry: CatalogEntry, shop: Shop, outbox: Path) -> Package:
