@@ -34,13 +34,16 @@ def test_files_that_are_alike_share_a_pattern() -> None:
     assert nfpm_contents.contents(found) == {
         "contents": [
             {"dst": "/opt/a", "file_info": {"mode": 0o755}, "type": "dir"},
-            {"dst": "/opt/a/link", "file_info": {}, "type": "symlink", "src": "two words"},
+            {
+                "dst": "/opt/a/link", "file_info": {"mode": 0o777}, "type": "symlink",
+                "src": "two words",
+            },
             {"dst": "/opt/a/other", "file_info": {"mode": 0o644}, "src": "/src/name"},
             {"dst": "/etc/a", "file_info": {"mode": 0o644}, "type": "config", "src": "/src/a"},
             {"dst": "/opt/a/", "file_info": {"mode": 0o644}, "src": "/src/{.one,two}"},
             {"dst": "/opt/a/run", "file_info": {"mode": 0o755}, "src": "/src/run"},
         ]
-    }
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["a,b", "[x]", "{y}", "st*r", "wh?t", "back\\slash", "a b", "é"])
