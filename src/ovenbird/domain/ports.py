@@ -82,11 +82,14 @@ class Signer(Protocol):
 
     def ensure(self) -> Path: ...  # makes it unless it is there; path of the public keys (binary)
 
+    @property
+    def public(self) -> Path: ...  # the same path; nothing is made
+
     def session(self) -> AbstractContextManager[object]: ...  # one thread signs faster inside
 
-    def check(self, known: Collection[str]) -> None: ...  # NotFound: none of them signs here
+    def check(self, known: Collection[str]) -> None: ...  # NotFound: none of them is of here
 
-    def known(self) -> bytes: ...  # public keys that sign or have signed (binary)
+    def known(self) -> bytes: ...  # NotFound; public keys that sign or have signed (binary)
 
     def fingerprint(self) -> str: ...  # of what signs packages
 

@@ -161,10 +161,8 @@ def _entries(installation: Installation, name: str, version: str) -> tuple[Catal
 def _channels(installation: Installation, repository: Repository) -> dict[str, set[PackageKey]]:
     """Return channel → what it has by the records; also channels that only the store knows."""
     settings = installation.settings.repository
-    known = {settings.channel, settings.release_channel} - {""}
-    found: dict[str, set[PackageKey]] = {
-        channel: set() for channel in known if repository.states(channel)
-    }
+    known = {settings.channel, settings.release_channel} & set(repository.channels())
+    found: dict[str, set[PackageKey]] = {channel: set() for channel in known}
     for one in installation.store.list_publications():
         if one.repository == settings.name:
             found.setdefault(one.channel, set()).add(one.key)

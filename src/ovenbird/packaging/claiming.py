@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.ports import Signer, Storage
@@ -24,18 +23,6 @@ from ovenbird.packaging.served_states import ServedStates
 from ovenbird.packaging.shards import Rows
 
 ATTEMPTS = 200  # at claiming a number, before it is said that others always win
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """A state that is there and served.
-
-    Args:
-        key: Path of the public keys that clients accept.
-    """
-
-    record: StateRecord
-    key: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +57,7 @@ class Claims:
         self._storage, self._objects = storage, objects
         self._served, self._signer = served, signer
 
-    def change(self, channel: str, change: Change, *, at: datetime) -> Claimed:
+    def change(self, channel: str, change: Change, *, at: datetime) -> StateRecord:
         """Make the state that has a change, and serve it; the newest when nothing changes.
 
         Raises:
@@ -81,12 +68,12 @@ class Claims:
         based = self._newest(channel, change)
         new = change.apply(based.rows)  # large files go to the pool before the key is held
         with self._signer.session():
-            key = self._checked_key(based.keys)
+            self._check_key(based.keys)
             for _ in range(ATTEMPTS):
                 record = self._attempt(based, new, change, at=at)
                 if record is not None:
                     self._roll_forward(record, since=based.served)
-                    return Claimed(record=record, key=key)
+                    return record
                 based = self._newest(channel, change)
                 new = change.apply(based.rows)
         raise Conflict(
@@ -94,7 +81,7 @@ class Claims:
             hint="Publish again when there are fewer of them",
         )
 
-    def repair(self, channel: str) -> Claimed:
+    def repair(self, channel: str) -> StateRecord:
         """Do what killed publishers left undone.
 
         Raises:
@@ -107,13 +94,13 @@ class Claims:
             raise NotFound(f"Channel `{channel}` has no state", hint="Publish a package first")
         record = self._objects.base(channel, newest)
         with self._signer.session():
-            key = self._checked_key(found.keys)
+            self._check_key(found.keys)
             self._roll_forward(record, since=max(found.number - 1, 0))
-        return Claimed(record=record, key=key)
+        return record
 
-    def _checked_key(self, known: tuple[str, ...]) -> Path:
+    def _check_key(self, known: tuple[str, ...]) -> None:
         self._signer.check(known)  # first: it makes no key in the place of a lost one
-        return self._signer.ensure()
+        self._signer.ensure()
 
     def _newest(self, channel: str, change: Change) -> _Based:
         served = self._objects.served(channel)

@@ -41,6 +41,17 @@ class Ledger:
         kept = tuple(one for one in self.signs if one not in fingerprints)
         return replace(self, signs=kept)
 
+    def given_up(self, *lost: str) -> Ledger:
+        """Return it with keys that are gone, which sign no more."""
+        known = dict.fromkeys((*self.lost, *lost))
+        return replace(self.without(*lost), lost=tuple(known))
+
+    def with_oldest_retired(self) -> Ledger:
+        """Return it without the oldest key that signs."""
+        old, *new = self.signs
+        known = dict.fromkeys((*self.retired, old))
+        return replace(self, signs=tuple(new), retired=tuple(known))
+
     def refuse_third(self) -> None:
         """See that there is room for another key that signs.
 

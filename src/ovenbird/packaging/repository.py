@@ -30,7 +30,7 @@ from ovenbird.domain.ports import Signer, Storage
 from ovenbird.packaging import pool, repository_states, shards
 from ovenbird.packaging.claiming import Claims
 from ovenbird.packaging.new_states import Change
-from ovenbird.packaging.repository_checks import signature_findings, state_findings
+from ovenbird.packaging.repository_checks import finding, signature_findings, state_findings
 from ovenbird.packaging.repository_objects import PARALLEL, Objects, each
 from ovenbird.packaging.repository_pruning import Pruner
 from ovenbird.packaging.repository_states import StateRecord
@@ -158,7 +158,7 @@ class PackageRepository:
                 f"Channel `{channel}` has no state {number or ''}".rstrip(),
                 hint="Publish a package first",
             )
-        return self._state(self._objects.record(channel, wanted), self._signer.ensure())
+        return self._state(self._objects.record(channel, wanted))
 
     def states(self, channel: str) -> tuple[RepositoryState, ...]:
         """Return all states of a channel that are kept, oldest first."""
@@ -166,8 +166,7 @@ class PackageRepository:
         last = self._objects.served(channel).number
         numbers = [n for n in self._objects.numbers(channel) if n <= last]
         records = each(lambda n: self._objects.record(channel, n), numbers, parallel=self._parallel)
-        key = self._signer.ensure()
-        return tuple(self._state(record, key) for record in records)
+        return tuple(map(self._state, records))
 
     def channels(self) -> tuple[str, ...]:
         """Return the names of all channels that have a state, in order."""
@@ -195,7 +194,13 @@ class PackageRepository:
 
     @contextmanager
     def reachable(self, state: RepositoryState) -> Iterator[RepositoryState]:
-        """Give the state under an address that package managers on this host can read."""
+        """Give the state under an address that package managers on this host can read.
+
+        Raises:
+            NotFound: The key that signed the channel is not here.
+        """
+        self._signer.check(self._objects.served(state.channel).keys)  # before one is made
+        self._signer.ensure()
         if state.url.startswith(("file:", "http:", "https:")):
             yield state
             return
@@ -210,8 +215,7 @@ class PackageRepository:
             OvenbirdError: The storage is damaged, full, or refuses.
         """
         repository_states.checked_channel(channel)
-        made = self._claims.repair(channel)
-        return self._state(made.record, made.key)
+        return self._state(self._claims.repair(channel))
 
     def plan_pruning(self, oldest: Mapping[str, int]) -> Pruning:
         """Return which states and objects :meth:`prune_before` would remove; nothing is changed.
@@ -278,7 +282,12 @@ class PackageRepository:
             NotFound: There is no such state.
             OvenbirdError: A record is damaged, or something is wrong with the key.
         """
-        records, known = self._asked(channel, number), self._signer.known()
+        if not (records := self._asked(channel, number)):
+            return ()
+        try:
+            known = self._signer.known()
+        except NotFound as error:
+            return (finding("no-key", str(error), self._name),)
         return tuple(
             found
             for record in records
@@ -314,13 +323,12 @@ class PackageRepository:
 
     def _change(self, channel: str, at: datetime, change: Change) -> RepositoryState:
         repository_states.checked_channel(channel)
-        made = self._claims.change(channel, change, at=at)
-        return self._state(made.record, made.key)
+        return self._state(self._claims.change(channel, change, at=at))
 
     def _pooled(self, package: Package, component: str) -> Row:
         return pool.add(self._storage, package, component=component)
 
-    def _state(self, record: StateRecord, key: Path) -> RepositoryState:
+    def _state(self, record: StateRecord) -> RepositoryState:
         return RepositoryState(
             repository=self._name,
             channel=record.channel,
@@ -328,7 +336,7 @@ class PackageRepository:
             url=self._storage.url,
             suite=record.suite,
             component=repository_states.components_text(record),
-            key_path=str(key),
+            key_path=str(self._signer.public),
         )
 
 

@@ -56,8 +56,7 @@ class SigningKey:
         self, home: Path, *, algorithm: str = ALGORITHM, clock: Clock | None = None
     ) -> None:
         self._gnupg = Gnupg(home)
-        self._algorithm = algorithm
-        self._clock = clock or SystemClock()
+        self._algorithm, self._clock = algorithm, clock or SystemClock()
         self._deciding = threading.RLock()  # by one thread: which keys sign
         self._looked: tuple[int, tuple[Key, ...]] = (0, ())  # in which session, and what signs
 
@@ -65,6 +64,11 @@ class SigningKey:
     def home(self) -> Path:
         """GnuPG's home directory."""
         return self._gnupg.home
+
+    @property
+    def public(self) -> Path:
+        """What clients accept (binary); not there before :meth:`ensure`."""
+        return self.home / PUBLIC
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -83,7 +87,7 @@ class SigningKey:
         """
         with self.session():
             self._signing()
-        return self.home / PUBLIC
+        return self.public
 
     def check(self, known: Collection[str]) -> None:
         """Refuse to go on with another key than the one that clients have; makes none.
@@ -92,11 +96,11 @@ class SigningKey:
             known: Fingerprints of the keys that signed what is served now; may be empty.
 
         Raises:
-            NotFound: None of them is here.
+            NotFound: None of them signs, or has signed, here.
         """
         with self.session():
-            ledger = self._ledger()
-        missing = [one for one in known if one not in ledger.lost]
+            ledger = self._ledger()  # which of its keys retired, and when, was decided here
+        missing = [one for one in known if one not in {*ledger.retired, *ledger.lost}]
         if not missing or set(known) & set(ledger.signs):
             return
         words = ", ".join(f"`{one}`" for one in missing)
@@ -114,9 +118,7 @@ class SigningKey:
             gone = {*ledger.signs, *ledger.retired} - {key.fingerprint for key in secret}
             public = self._gnupg.public_keys() if gone else ()
         halves = [
-            replace(key, problem=key.problem or NOT_HERE)
-            for key in public
-            if key.fingerprint in gone
+            replace(k, problem=k.problem or NOT_HERE) for k in public if k.fingerprint in gone
         ]
         found = [replace(key, role=ledger.role(key.fingerprint)) for key in (*secret, *halves)]
         order = [*ledger.retired, *ledger.signs]  # of keys that were made in the same second
@@ -216,8 +218,7 @@ class SigningKey:
             InvalidRequest, NotFound: The old key cannot sign; see the class.
         """
         with self.session(), self._deciding:
-            ledger = self._ledger().without(*lost)
-            ledger = replace(ledger, lost=_added(ledger.lost, lost))
+            ledger = self._ledger().given_up(*lost)
             ledger.refuse_third()
             self._usable(ledger)
             self._make(ledger)
@@ -239,8 +240,7 @@ class SigningKey:
                     "There is no second key that could go on alone",
                     hint="`ovenbird key rotate` makes one; retire the old key when clients have it",
                 )
-            old, *new = ledger.signs
-            ledger = replace(ledger, signs=tuple(new), retired=_added(ledger.retired, [old]))
+            old, ledger = ledger.signs[0], ledger.with_oldest_retired()
             self._usable(ledger)
             self._write(ledger)
             self._signing()
@@ -302,13 +302,20 @@ class SigningKey:
             return self._gnupg.export(self.fingerprints(), armor=armor)
 
     def known(self) -> bytes:
-        """Return the public halves of all keys that sign or have signed, in binary.
+        """Return the public halves of all keys that sign or have signed, in binary; makes none.
 
         Raises:
-            InvalidRequest, NotFound: See the class.
+            NotFound: There is none.
+            InvalidRequest: See the class.
         """
         with self.session():
-            return self._gnupg.export([*self.fingerprints(), *self._ledger().retired])
+            ledger = self._ledger()
+            if not ledger.signs:
+                raise NotFound(
+                    f"There is no signing key in `{self.home}`",
+                    hint="Bring the home back, or `ovenbird key import` the key",
+                )
+            return self._gnupg.export([*self.fingerprints(), *ledger.retired])
 
     def _signing(self) -> tuple[Key, ...]:
         """Return the keys that sign, once in a session looked at, tried and given out."""
@@ -324,7 +331,7 @@ class SigningKey:
         found = self._usable(ledger)
         names = [key.fingerprint for key in found]
         self._try_passphrase(names)
-        data, path = self._gnupg.export(names), self.home / PUBLIC
+        data, path = self._gnupg.export(names), self.public
         if not path.exists() or path.read_bytes() != data:
             replace_file(path, data)
         if not (self.home / LEDGER).exists():
@@ -391,7 +398,3 @@ class SigningKey:
     def _write(self, ledger: Ledger) -> None:
         self._looked = (0, ())
         write_ledger(self.home / LEDGER, ledger)
-
-
-def _added(before: Collection[str], new: Collection[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*before, *new)))

@@ -87,8 +87,12 @@ class PlainSigner:
     directory: Path
     signed: list[bytes] = field(default_factory=list)
 
-    def ensure(self) -> Path:
+    @property
+    def public(self) -> Path:
         return self.directory / "public.gpg"
+
+    def ensure(self) -> Path:
+        return self.public
 
     def session(self) -> nullcontext[None]:
         return nullcontext()

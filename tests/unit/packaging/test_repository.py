@@ -249,6 +249,23 @@ def died(storage: MemoryStorage, packages: list[Package]) -> bool:
     return False
 
 
+def test_who_reads_makes_no_key_in_the_place_of_the_one_that_signed(
+    tmp_path: Path, hello: Package
+) -> None:
+    storage = DirectoryStorage(tmp_path / "r")
+    ours, theirs = (SigningKey(tmp_path / name, algorithm="ed25519") for name in ("key", "other"))
+    PackageRepository(storage, name="main", signer=ours).publish(
+        [hello], channel="candidate", at=NOW
+    )
+    reader = PackageRepository(storage, name="main", signer=theirs)
+    state = reader.state("candidate")
+
+    assert reader.states("candidate") == (state,)
+    with pytest.raises(NotFound, match=ours.fingerprint()), reader.reachable(state):
+        pass
+    assert theirs.list_keys() == ()
+
+
 def test_a_publisher_killed_anywhere_leaves_a_whole_state_and_the_next_one_completes(
     hello: Package, deb_and_rpm: list[Package], outbox: Path
 ) -> None:

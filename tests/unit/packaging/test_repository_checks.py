@@ -215,6 +215,9 @@ def test_verifying_signatures_finds_what_another_key_signed(tmp_path: Path) -> N
     stranger = PackageRepository(storage, name="main", signer=another)
 
     assert repository.verify_signatures() == ()
+    assert [found.code for found in stranger.verify_signatures()] == ["no-key"]
+    assert another.list_keys() == ()  # who reads makes none
+    another.ensure()
     assert {(f.code, f.place) for f in stranger.verify_signatures()} == {
         ("bad-signature", "dists/candidate-1/InRelease"),
         ("bad-signature", "dists/candidate-1/Release.gpg"),

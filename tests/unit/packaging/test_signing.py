@@ -433,6 +433,14 @@ def test_another_key_than_the_repositorys_is_refused_until_that_is_said_to_be_lo
     key.check([new])
 
 
+def test_a_key_that_retired_here_is_none_of_another_place(key: SigningKey) -> None:
+    old = key.fingerprint()
+    key.rotate()
+    key.retire()
+
+    key.check([old])  # of a channel that nothing was published to since
+
+
 def test_a_home_whose_path_is_too_long_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
