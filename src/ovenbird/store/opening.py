@@ -59,6 +59,8 @@ def migrate(engine: Engine, *, to: str = "head") -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
+        # Python's sqlite3 begins no transaction for what changes tables; all of it, or nothing.
+        connection.exec_driver_sql("begin immediate")
         config.attributes["connection"] = connection
         command.upgrade(config, to)
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from ovenbird.domain.catalog import PackageKey
 from ovenbird.domain.errors import Conflict, NotFound
@@ -159,6 +160,22 @@ def test_states_are_dated_by_what_came_and_went(store: Store) -> None:
 
     assert store.state_times("candidate") == {1: AT, 2: AT + timedelta(days=3), 5: gone}
     assert store.state_times("release") == {}
+
+
+def test_a_migration_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    migrate(engine, to="0001")
+    with engine.begin() as connection:  # in the way of the last table of the next migration
+        connection.execute(text("create table publications (name text)"))
+    with pytest.raises(OperationalError, match="publications"):
+        migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("drop table publications"))
+    migrate(engine)
+
+    columns = {column["name"] for column in inspect(engine).get_columns("packages")}
+    assert {"signed_by", "withdrawn_at"} <= columns
+    engine.dispose()
 
 
 def test_what_the_first_version_recorded_is_kept(tmp_path: Path) -> None:
