@@ -88,11 +88,14 @@ class DirectoryStorage:
 
         Raises:
             NotFound: There is no such name.
+            OvenbirdError: It cannot be read.
         """
-        try:
-            file = self._path(name).open("rb")
-        except _ABSENT as error:
-            raise NotFound(f"`{name}` is not in `{self._root}`", name=name) from error
+        path = self._path(name)
+        with self._read_errors(name):
+            try:
+                file = path.open("rb")
+            except _ABSENT as error:
+                raise NotFound(f"`{name}` is not in `{self._root}`", name=name) from error
         with file:
             file.seek(start)
             yield file, os.fstat(file.fileno()).st_size
@@ -107,7 +110,9 @@ class DirectoryStorage:
 
     def exists(self, name: str) -> bool:
         """Tell whether the name is there."""
-        return self._path(name).is_file()
+        path = self._path(name)
+        with self._read_errors(name):
+            return path.is_file()
 
     def write(self, name: str, data: bytes | Path) -> None:
         """Store bytes, or the bytes of a file, whatever is there.
@@ -204,10 +209,11 @@ class DirectoryStorage:
         return path
 
     def _walk(self, folder: str) -> Iterator[str]:
-        try:
-            entries = list(os.scandir(self._root / folder))
-        except _ABSENT:
-            return
+        with self._read_errors(folder):
+            try:
+                entries = list(os.scandir(self._root / folder))
+            except _ABSENT:
+                return
         for entry in sorted(entries, key=_sorted_as_key):
             name = f"{folder}/{entry.name}" if folder else entry.name
             if name == OWN:
@@ -265,6 +271,16 @@ class DirectoryStorage:
                     part.unlink()
             except FileNotFoundError:
                 continue  # its writer has ended just now
+
+    @contextmanager
+    def _read_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OvenbirdError(
+                f"`{name}` cannot be read in `{self._root}`: {error.strerror}",
+                hint=f"Who owns `{self._root}`, and is its disk well?",
+            ) from error
 
     @contextmanager
     def _disk_errors(self, name: str) -> Iterator[None]:

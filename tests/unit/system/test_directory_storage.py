@@ -163,3 +163,15 @@ def test_a_directory_in_the_way_is_said(storage: DirectoryStorage) -> None:
     with pytest.raises(NotFound):
         storage.read("a")
     assert storage.find("a/b/c") is None
+
+
+def test_what_cannot_be_read_is_said_and_is_not_missing(
+    storage: DirectoryStorage, tmp_path: Path
+) -> None:
+    storage.write("a/file", b"1")
+    (tmp_path / "store/a/loop").symlink_to("loop")  # which not even root can open
+
+    with pytest.raises(OvenbirdError, match="`a/loop` cannot be read in") as caught:
+        storage.read("a/loop")
+    assert not isinstance(caught.value, NotFound)
+    assert caught.value.hint
