@@ -310,7 +310,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "publish": lambda repository, more: repository.publish([more], channel=CHANNEL, at=NOW),
     "withdraw": lambda repository, more: repository.withdraw([more], channel=CHANNEL, at=NOW),
     "repair": lambda repository, _: repository.repair(CHANNEL),
-    "renew": lambda repository, _: repository.renew(CHANNEL, at=NOW),
     "rebuild": lambda repository, _: repository.rebuild(CHANNEL, at=NOW),
     "verify": lambda repository, _: repository.verify_files(CHANNEL),
     "plan pruning": lambda repository, _: repository.plan_pruning({CHANNEL: 2}),

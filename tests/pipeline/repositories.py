@@ -72,6 +72,10 @@ class Repository:
         self._world.note(f"repair {channel}")
         return self.state(channel)
 
+    def rebuild(self, channel: str, *, at: datetime) -> RepositoryState:
+        self._world.note(f"rebuild {channel} at {at}")
+        return self.state(channel)
+
     def states(self, channel: str) -> tuple[RepositoryState, ...]:
         kept = enumerate(self._world.look().channels.get(channel, ()), 1)
         return tuple(_state(channel, number) for number, found in kept if found is not None)

@@ -69,6 +69,22 @@ def repair(*, channel: str, as_json: bool, dry_run: bool, yes: bool) -> None:
         _change(proposed, nothing="Nothing is published", as_json=as_json, dry_run=dry_run, yes=yes)
 
 
+@group.command()
+@channel_option
+@change
+def rebuild(*, channel: str, as_json: bool, dry_run: bool, yes: bool) -> None:
+    """Make a new state of each channel, with its packages, its index files made anew.
+
+    It is signed by the keys that sign now, as a rotation of keys needs it; and it is whole where
+    index files of the newest state are lost or damaged.
+
+    Example: `ovenbird repository rebuild --channel release`
+    """
+    with opened() as installation:
+        proposed = repository.plan_rebuild(installation, channel=channel)
+        _change(proposed, nothing="Nothing is published", as_json=as_json, dry_run=dry_run, yes=yes)
+
+
 def _change(
     proposed: RepositoryChange, *, nothing: str, as_json: bool, dry_run: bool, yes: bool
 ) -> None:

@@ -127,6 +127,8 @@ class Repository(Protocol):
 
     def repair(self, channel: str) -> RepositoryState: ...  # NotFound; serves what is unserved
 
+    def rebuild(self, channel: str, *, at: datetime) -> RepositoryState: ...  # indexes made anew
+
     def list_packages(  # of the newest state, or of one; each path is a name in the storage
         self, channel: str, number: int | None = None
     ) -> tuple[Package, ...]: ...

@@ -17,7 +17,10 @@ from ovenbird.operations.opening import Installation
 from ovenbird.packaging.key_ledger import AT_ONCE, Ledger
 from ovenbird.packaging.signing import PUBLIC, SigningKey
 
-PUBLISH = "publish once with both before `ovenbird key retire`, and give clients the public keys"
+PUBLISH = (
+    "publish to each channel, or `ovenbird repository rebuild`, before `ovenbird key retire`,"
+    " and give clients the public keys"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 show      channels, their states, who signs, the lines for apt and dnf
 create    the bucket, or the directory
 repair    what killed publishers left undone
+rebuild   a new state of the same packages: index files anew, signed by the keys of today
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ovenbird.domain.keys import KeyRole
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.operations import keys
 from ovenbird.operations.opening import Installation
+from ovenbird.system.clock import SystemClock
 
 APT_KEY = "/usr/share/keyrings/ovenbird-{}.gpg"
 YUM_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-ovenbird-{}"
@@ -165,6 +167,27 @@ def plan_repair(installation: Installation, *, channel: str = "") -> RepositoryC
     return RepositoryChange(
         words=tuple(_repair_words(name, repository.unserved(name)) for name in names), act=repair
     )
+
+
+def plan_rebuild(installation: Installation, *, channel: str = "") -> RepositoryChange:
+    """Plan a new state of each channel, with its packages, its index files made anew.
+
+    Args:
+        installation: Whose repository.
+        channel: Only this one; empty for all.
+
+    Raises:
+        NotFound: There is no such channel.
+        OvenbirdError: The store is damaged, or refuses.
+    """
+    repository, names = installation.repository, _named(installation, channel)
+
+    def rebuild() -> tuple[str, ...]:
+        now = SystemClock().now()
+        return tuple(repository.rebuild(name, at=now).suite for name in names)
+
+    words = "Make a new state of `{}` with the same packages, signed by the keys that sign now"
+    return RepositoryChange(words=tuple(map(words.format, names)), act=rebuild)
 
 
 def _repair_words(channel: str, unserved: tuple[int, ...]) -> str:

@@ -113,11 +113,11 @@ class Claims:
         self, based: _Based, new: Mapping[int, Rows], change: Change, *, at: datetime
     ) -> StateRecord | None:
         """Return the state that has the new rows; None when another took its number."""
-        if new == based.rows and based.record.number and not change.always:
+        if new == based.rows and based.record.number and not change.anew:
             return based.record
         old = None if change.anew else based.rows
         made = new_state(self._objects, based.record, old=old, new=new, at=at)
-        self._objects.put(made.objects)
+        (self._objects.write if change.anew else self._objects.put)(made.objects)
         name = repository_states.record_name(made.record.channel, made.record.number)
         if not self._storage.create(name, repository_states.render(made.record)):
             return None

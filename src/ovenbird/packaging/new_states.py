@@ -28,14 +28,13 @@ class Change:
         touched: Numbers of the shards in question.
         apply: Their rows → their new rows; may be asked several times.
         claimed: Called once the state is there.
-        always: Make a state also when no row is new.
-        anew: Make all index files anew; all shards are touched.
+        anew: Make a state also when no row is new, all its index files anew; all shards are
+            touched.
     """
 
     touched: Collection[int]
     apply: Callable[[Mapping[int, Rows]], dict[int, Rows]]
     claimed: Callable[[], None] = _nothing
-    always: bool = False
     anew: bool = False
 
 

@@ -300,26 +300,16 @@ class PackageRepository:
         return [self._objects.record(name, found) for name, found in numbers.items() if found]
 
     def rebuild(self, channel: str, *, at: datetime) -> RepositoryState:
-        """Make a state with the newest one's packages, its index files all compressed anew.
+        """Make a state with the newest one's packages, all of whose index files are made anew.
 
-        For a storage whose index files were damaged; shards and records must be whole.
+        For a storage whose index files were damaged; shards and records must be whole. And for
+        the rotation of keys: it is signed by those that sign now, without any new package.
 
         Raises:
             OvenbirdError: The storage is damaged, full, or refuses.
         """
-        change = Change(touched=set(range(SHARDS)), apply=dict, always=True, anew=True)
+        change = Change(touched=set(range(SHARDS)), apply=dict, anew=True)
         return self._change(channel, at, change)
-
-    def renew(self, channel: str, *, at: datetime) -> RepositoryState:
-        """Make a state with the newest one's packages, signed by the keys that sign now.
-
-        For the rotation of keys: nothing else needs to be published for clients to meet the
-        new one's signature.
-
-        Raises:
-            OvenbirdError: The storage is damaged, full, or refuses.
-        """
-        return self._change(channel, at, Change(touched=(), apply=dict, always=True))
 
     def _change(self, channel: str, at: datetime, change: Change) -> RepositoryState:
         repository_states.checked_channel(channel)

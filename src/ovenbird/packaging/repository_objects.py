@@ -177,6 +177,10 @@ class Objects:
         """Store objects under names that follow from their bytes."""
         each(lambda name: self._storage.create(name, wanted[name]), wanted, parallel=self._parallel)
 
+    def write(self, wanted: Mapping[str, bytes]) -> None:
+        """Store objects as :meth:`put` does, also over damaged ones of their names."""
+        each(lambda name: self._storage.write(name, wanted[name]), wanted, parallel=self._parallel)
+
     def put_back(self, wanted: Mapping[str, bytes]) -> None:
         """Store those that are not there; most are, so nothing is sent to find that out."""
         found = each(self._storage.exists, wanted, parallel=self._parallel)

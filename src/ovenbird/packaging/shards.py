@@ -124,7 +124,7 @@ def damaged(place: str, why: object) -> OvenbirdError:
     return OvenbirdError(
         f"`{place}` in the repository's storage is damaged: {why}",
         hint="The last state stays served; put the object back from a copy of the storage, "
-        "or write all indexes anew",
+        "or, where it is an index, `ovenbird repository rebuild`",
         name=place,
     )
 

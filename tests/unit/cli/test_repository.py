@@ -163,3 +163,20 @@ def test_what_a_killed_publisher_left_is_shown_and_repaired(
     assert ask("repair", "--yes")[:2] == (0, "candidate-1\nrelease-1\n")
     assert "not served" not in ask("show")[1]
     assert ask("repair", "--channel", "none", "--yes")[0] == 3
+
+
+def test_channels_are_rebuilt_for_a_new_key_without_a_new_package(
+    ask: Ask, repository: PackageRepository, tmp_path: Path
+) -> None:
+    published(repository, tmp_path)
+
+    assert ask("rebuild", "--channel", "release", "--dry-run") == (
+        0,
+        (
+            "- Make a new state of `release` with the same packages, signed by the keys that"
+            " sign now\n"
+        ),
+        "",
+    )
+    assert ask("rebuild", "--yes")[:2] == (0, "candidate-2\nrelease-2\n")
+    assert repository.list_packages("release", 2) == repository.list_packages("release", 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,14 +228,15 @@ def test_verifying_signatures_finds_what_another_key_signed(tmp_path: Path) -> N
     }
 
 
-def test_rebuilding_makes_a_whole_state_of_one_whose_index_files_are_lost(
-    tmp_path: Path,
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"damaged")])
+def test_rebuilding_makes_a_whole_state_of_one_whose_index_files_are_lost_or_damaged(
+    tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
     root = tmp_path / "r"
     packages = [built(tmp_path / "work", "hello", kind=kind) for kind in ("deb", "rpm")]
     opened(root).publish(packages, channel="candidate", at=NOW)
     for path in [*root.glob("dists/**/SHA256/*"), *root.glob("yum/**/*.zst")]:
-        path.unlink()
+        spoil(path)
     state = opened(root).rebuild("candidate", at=NOW)
 
     assert state.number == 2
@@ -242,13 +244,13 @@ def test_rebuilding_makes_a_whole_state_of_one_whose_index_files_are_lost(
     assert len(opened(root).list_packages("candidate")) == 2
 
 
-def test_renewing_signs_the_same_packages_by_the_keys_that_sign_now(tmp_path: Path) -> None:
+def test_rebuilding_signs_the_same_packages_by_the_keys_that_sign_now(tmp_path: Path) -> None:
     key = SigningKey(tmp_path / "gpg", algorithm="ed25519")
     repository = PackageRepository(DirectoryStorage(tmp_path / "r"), name="main", signer=key)
     packages = [built(tmp_path / "work", "hello", kind=kind) for kind in ("deb", "rpm")]
     repository.publish(packages, channel="candidate", at=NOW)
     key.rotate()
-    state = repository.renew("candidate", at=NOW)
+    state = repository.rebuild("candidate", at=NOW)
     key.retire()
 
     assert (state.number, repository.verify()) == (2, ())
@@ -291,4 +293,6 @@ def test_an_index_that_is_lost_is_named_by_who_needs_it(whole: Path, tmp_path: P
         path.unlink()
 
     with pytest.raises(OvenbirdError, match=r"by-hash/SHA256/.* is damaged: it is gone"):
-        opened(tmp_path / "r").renew("candidate", at=NOW)
+        opened(tmp_path / "r").publish(
+            [built(tmp_path / "work", "more")], channel="candidate", at=NOW
+        )
