@@ -68,7 +68,7 @@ def outcome_of(status: int, *, version: str, served: bool) -> str:
     Args:
         status: HTTP status.
         version: ``-`` when the load balancer answered by itself.
-        served: Whether the app has answered at all before.
+        served: Whether the app had answered at all before the request began.
     """
     if version != NOBODY:
         return "failed" if status >= 500 else "ok"
@@ -104,13 +104,14 @@ class Client(threading.Thread):
     def ask(self) -> None:
         """Send one request and count what comes back."""
         second = int(time.time() - self.options.start)
+        served = self.tally.served  # when the request began
         try:
             status, version = self.exchange()
         except (OSError, http.client.HTTPException) as error:
             self.connection = None
-            self.tally.add(second, NOBODY, "lost" if self.tally.served else "none", repr(error))
+            self.tally.add(second, NOBODY, "lost" if served else "none", repr(error))
             return
-        outcome = outcome_of(status, version=version, served=self.tally.served)
+        outcome = outcome_of(status, version=version, served=served)
         self.tally.add(second, version, outcome, f"status {status} from the balancer")
 
     def exchange(self) -> tuple[int, str]:

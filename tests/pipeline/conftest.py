@@ -12,7 +12,7 @@ import pytest
 
 from ovenbird.domain.releases import Ending, Phase, Release, ReleaseRequest
 from ovenbird.pipeline import changes, release, runtime  # noqa: F401 - workflows are found by name
-from tests.pipeline.apps import APPROVAL, MANIFEST, make_app, request_for
+from tests.pipeline.apps import APPROVAL, MANIFEST, PATIENT, make_app, request_for
 from tests.pipeline.worlds import World
 
 
@@ -59,12 +59,18 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "hello": make_app(home / "hello"),
         "asking": make_app(home / "asking", MANIFEST + APPROVAL),
+        "patient": make_app(home / "patient", PATIENT),
     }
 
 
 @pytest.fixture
 def line(tmp_path: Path, apps: dict[str, Path]) -> Line:
     return Line(World(tmp_path / "state"), apps["hello"])
+
+
+@pytest.fixture
+def patient(tmp_path: Path, apps: dict[str, Path]) -> Line:
+    return Line(World(tmp_path / "state"), apps["patient"])
 
 
 @pytest.fixture

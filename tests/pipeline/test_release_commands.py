@@ -281,18 +281,20 @@ def test_what_a_process_took_over_and_dropped_goes_on_where_it_is_watched(
     assert phase is Phase.ROLLED_BACK
 
 
-def test_an_interrupted_release_says_how_it_goes_on_and_is_not_lost(line: Line, wait: Wait) -> None:
-    start(line, "v1.0.0")
-    with line.world.state() as state:
+def test_an_interrupted_release_says_how_it_goes_on_and_is_not_lost(
+    patient: Line, wait: Wait
+) -> None:
+    start(patient, "v1.0.0")
+    with patient.world.state() as state:
         state.silent = True
-    first = begun(line.world, "release", "start", "--app", str(line.app), "--ref", "v1.1.0")
-    wait(lambda: 10 in weights(line, "prod").values())
+    first = begun(patient.world, "release", "start", "--app", str(patient.app), "--ref", "v1.1.0")
+    wait(lambda: 10 in weights(patient, "prod").values())
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=120)
-    with line.world.state() as state:
+    with patient.world.state() as state:
         state.silent = False
 
-    resumed = apart(line.world, "release", "resume", "latest")
+    resumed = apart(patient.world, "release", "resume", "latest")
 
     assert first.returncode == 130
     assert "ovenbird release resume" in err
