@@ -208,13 +208,14 @@ class PackageRepository:
             yield replace(state, url=url)
 
     def repair(self, channel: str) -> RepositoryState:
-        """Do what killed publishers left undone, and return the newest state.
+        """Do what killed publishers and prunings left undone, and return the newest state.
 
         Raises:
             NotFound: The channel has no state.
             OvenbirdError: The storage is damaged, full, or refuses.
         """
         repository_states.checked_channel(channel)
+        Pruner(self._storage, self._objects).put_back()
         return self._state(self._claims.repair(channel))
 
     def plan_pruning(self, oldest: Mapping[str, int]) -> Pruning:

@@ -54,7 +54,8 @@ class Pruner:
         Raises:
             OvenbirdError: A record or a shard is damaged: nothing was removed.
         """
-        self._empty_trash()  # of one that was killed: what is needed goes back
+        self.put_back()
+        self._empty_trash()
         before = self._known()
         plan = self.plan(oldest)
         # Records first: a state whose record is gone is no state, whatever files it still has.
@@ -63,8 +64,18 @@ class Pruner:
             self._storage.remove(name)
         if self._known() != before:
             self._restore(set(plan.names))
-        self._empty_trash(needed=False)
+        self._empty_trash()
         return plan
+
+    def put_back(self) -> None:
+        """Put back what states need of the files that a killed pruning took away.
+
+        Raises:
+            OvenbirdError: A record or a shard is damaged.
+        """
+        left = (name.removeprefix(TRASH) for name in self._storage.names(TRASH))
+        if gone := {name for name in left if not self._storage.exists(name)}:
+            self._restore(gone)
 
     def _leaving(self, channel: str, oldest: int) -> tuple[int, ...]:
         last = min(oldest, self._objects.served(channel).number)
@@ -113,12 +124,9 @@ class Pruner:
         for name in sorted((removed - named) & self._needed({})):
             self._storage.copy(TRASH + name, name)
 
-    def _empty_trash(self, *, needed: bool = True) -> None:
-        left = [name.removeprefix(TRASH) for name in self._storage.names(TRASH)]
-        if left and needed:
-            self._restore({name for name in left if not self._storage.exists(name)})
-        for name in left:
-            self._storage.remove(TRASH + name)
+    def _empty_trash(self) -> None:
+        for name in list(self._storage.names(TRASH)):
+            self._storage.remove(name)
 
 
 def _own_names(record: StateRecord) -> Iterator[str]:

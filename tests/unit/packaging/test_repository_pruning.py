@@ -136,6 +136,27 @@ def test_what_is_published_while_files_go_is_put_back(root: Path, tmp_path: Path
     assert opened(root).verify_files() == ()
 
 
+def test_what_a_killed_pruning_took_from_a_new_state_is_put_back_by_repair(
+    root: Path, tmp_path: Path
+) -> None:
+    one = [built(tmp_path / "work", "one", kind=kind) for kind in ("deb", "rpm")]
+    start = DirectoryStorage(root)
+    lost = "pool/o/one/one_1.0.0_all.deb"
+
+    def publish_and_die() -> None:
+        opened(root).publish(one, channel="candidate", at=NOW)
+        start.copy(lost, f"trash/{lost}")  # planned before, and taken away just now
+        start.remove(lost)
+        raise Killed
+
+    with pytest.raises(Killed):
+        opened(root, Interrupted(start, at=1, then=publish_and_die)).prune_before({"candidate": 3})
+    assert [found.place for found in opened(root).verify_files()] == [lost]
+    opened(root).repair("candidate")
+
+    assert opened(root).verify_files() == ()
+
+
 class Slow:
     """A storage whose publisher stands still before it claims its number."""
 
