@@ -7,6 +7,7 @@ lost 04EE...
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,7 +94,13 @@ def write_ledger(path: Path, ledger: Ledger) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is there wholly, or as it was."""
+    """Write a file so that it is there wholly, or as it was, also after a power cut.
+
+    An empty list of keys would mean that there is none yet, and the next publish would make one.
+    """
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
