@@ -159,13 +159,12 @@ def plan_repair(installation: Installation, *, channel: str = "") -> RepositoryC
         NotFound: There is no such channel.
         OvenbirdError: The store is damaged, or refuses.
     """
-    repository, names = installation.repository, _named(installation, channel)
-
-    def repair() -> tuple[str, ...]:
-        return tuple(repository.repair(name).suite for name in names)
-
-    return RepositoryChange(
-        words=tuple(_repair_words(name, repository.unserved(name)) for name in names), act=repair
+    repository = installation.repository
+    return _on_channels(
+        installation,
+        channel,
+        words=lambda name: _repair_words(name, repository.unserved(name)),
+        act=repository.repair,
     )
 
 
@@ -180,14 +179,27 @@ def plan_rebuild(installation: Installation, *, channel: str = "") -> Repository
         NotFound: There is no such channel.
         OvenbirdError: The store is damaged, or refuses.
     """
-    repository, names = installation.repository, _named(installation, channel)
+    repository, clock = installation.repository, SystemClock()
+    return _on_channels(
+        installation,
+        channel,
+        words="Make a new state of `{}` with the same packages,"
+        " signed by the keys that sign now".format,
+        act=lambda name: repository.rebuild(name, at=clock.now()),
+    )
 
-    def rebuild() -> tuple[str, ...]:
-        now = SystemClock().now()
-        return tuple(repository.rebuild(name, at=now).suite for name in names)
 
-    words = "Make a new state of `{}` with the same packages, signed by the keys that sign now"
-    return RepositoryChange(words=tuple(map(words.format, names)), act=rebuild)
+def _on_channels(
+    installation: Installation,
+    channel: str,
+    *,
+    words: Callable[[str], str],
+    act: Callable[[str], RepositoryState],
+) -> RepositoryChange:
+    names = _named(installation, channel)
+    return RepositoryChange(
+        words=tuple(map(words, names)), act=lambda: tuple(act(name).suite for name in names)
+    )
 
 
 def _repair_words(channel: str, unserved: tuple[int, ...]) -> str:
