@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.trees import Tree
-from ovenbird.packaging import nfpm
+from ovenbird.packaging.writing import nfpm
 from ovenbird.system.commands import run
 
 VERSION = "1.0.0"

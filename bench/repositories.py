@@ -35,8 +35,8 @@ from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.packages import Package, PackageFormat
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.system.commands import run
 from ovenbird.system.directory_storage import DirectoryStorage
 

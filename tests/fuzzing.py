@@ -24,10 +24,10 @@ from ovenbird.domain.catalog import CatalogEntry, Finding, PackageFacts, Package
 from ovenbird.domain.errors import InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.sources import Source
-from ovenbird.packaging import apt_index, repository_states, shards, yum_index
-from ovenbird.packaging.members import Encoding, cut, zstd_texts
-from ovenbird.packaging.provenance import Provenance
-from ovenbird.packaging.repository import PackageRepository
+from ovenbird.packaging.repositories import apt_index, repository_states, shards, yum_index
+from ovenbird.packaging.repositories.members import Encoding, cut, zstd_texts
+from ovenbird.packaging.repositories.provenance import Provenance
+from ovenbird.packaging.repositories.repository import PackageRepository
 from tests.unit.packaging.repositories import NOW, MemoryStorage, PlainSigner, built
 
 ROOT = Path(__file__).resolve().parent.parent

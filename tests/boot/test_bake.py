@@ -20,8 +20,8 @@ from ovenbird.config.settings import cache_home
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin, ShellStep
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION

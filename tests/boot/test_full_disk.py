@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import OvenbirdError
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.system.commands import run
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.unit.packaging.repositories import NOW, Apt, built

@@ -12,7 +12,7 @@ import pytest
 
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.packages import PackageFormat, Service
-from ovenbird.packaging import sysv
+from ovenbird.packaging.writing import sysv
 from ovenbird.system.commands import run
 from tests.unit.packaging.writing import service, spec
 

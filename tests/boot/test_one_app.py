@@ -17,7 +17,7 @@ import pytest
 from ovenbird.cli.app import invoke, program
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.packages import Wanted, build_unchecked
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.system.commands import run
 from tests.boot.test_builds import committed
 from tests.repositories import PYTHON_PROJECT

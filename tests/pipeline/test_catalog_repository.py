@@ -17,9 +17,9 @@ from ovenbird.domain.packages import PackageFormat, PackageSpec
 from ovenbird.domain.ports import Repository
 from ovenbird.domain.sources import Source
 from ovenbird.operations import catalog_verification, retention
-from ovenbird.packaging.cataloged import CatalogedRepository
-from ovenbird.packaging.package_signatures import sign_package
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.package_signatures import sign_package
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.cataloged import CatalogedRepository
 from ovenbird.stages.publish import Shop, publish, published_before
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ovenbird.aws.buckets import BucketStorage
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox.endpoint import Endpoint
 from tests.unit.packaging.repositories import NOW, Apt, Dnf, built
 

@@ -13,7 +13,7 @@ import pytest
 
 from ovenbird.aws.buckets import BucketStorage
 from ovenbird.cli.app import invoke, program
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import DEVELOPMENT, REGION
 from ovenbird.sandbox.settings_file import PROFILE

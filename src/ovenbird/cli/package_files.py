@@ -16,7 +16,7 @@ from ovenbird.domain.catalog import Finding, PackageFacts, PackageFile
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.operations.inspecting import Report, inspect_package, lint_app, lint_files
 from ovenbird.operations.packages import Wanted
-from ovenbird.packaging.inspection import Identity
+from ovenbird.packaging.reading.inspection import Identity
 
 FILE = click.Path(path_type=Path)
 SHOWN = 3  # findings of one kind that people see; all of them stand in the JSON

@@ -19,9 +19,9 @@ from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.domain.ports import Clock, StoragePlace
-from ovenbird.packaging.cataloged import CatalogedRepository
-from ovenbird.packaging.package_signatures import sign_package
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.package_signatures import sign_package
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.cataloged import CatalogedRepository
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store

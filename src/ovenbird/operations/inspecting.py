@@ -12,8 +12,9 @@ from ovenbird.domain.packages import PackageFormat, PackageSpec
 from ovenbird.domain.ports import Progress
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.packages import Wanted, build_unchecked
-from ovenbird.packaging import checks, inspection, linters
-from ovenbird.packaging.inspection import Identity
+from ovenbird.packaging.checking import checks, linters
+from ovenbird.packaging.reading import inspection
+from ovenbird.packaging.reading.inspection import Identity
 
 Lint = Callable[[Path, PackageFormat], linters.Linted]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.keys import Key, KeyRole
 from ovenbird.operations.opening import Installation
-from ovenbird.packaging.key_ledger import AT_ONCE, Ledger
-from ovenbird.packaging.signing import PUBLIC, SigningKey
+from ovenbird.packaging.keys.ledger import AT_ONCE, Ledger
+from ovenbird.packaging.keys.signing import PUBLIC, SigningKey
 
 PUBLISH = (
     "publish to each channel, or `ovenbird repository rebuild`, before `ovenbird key retire`,"

@@ -20,8 +20,8 @@ from ovenbird.domain.ports import Progress
 from ovenbird.domain.sources import Source
 from ovenbird.operations.locating import located
 from ovenbird.operations.opening import Installation
-from ovenbird.packaging import checks
-from ovenbird.packaging.repository_states import checked_channel
+from ovenbird.packaging.checking import checks
+from ovenbird.packaging.repositories.repository_states import checked_channel
 from ovenbird.packaging.versions import version_of
 from ovenbird.stages import describe as describe_stage
 from ovenbird.stages.build import Means, build

@@ -9,7 +9,7 @@ from pathlib import Path
 from ovenbird.config.manifest import MANIFEST, load_manifest
 from ovenbird.config.manifest_text import manifest_text
 from ovenbird.domain.errors import Conflict, NotFound
-from ovenbird.packaging.recognition import recognize
+from ovenbird.packaging.building.recognition import recognize
 from ovenbird.system import git
 
 

@@ -21,7 +21,7 @@ from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
 from ovenbird.domain.rollouts import refuse_nonsense
 from ovenbird.domain.sources import Source
-from ovenbird.packaging import checks
+from ovenbird.packaging.checking import checks
 from ovenbird.pipeline.package_steps import checked_out, work_place
 from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.steps import Step

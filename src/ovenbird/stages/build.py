@@ -31,8 +31,9 @@ from ovenbird.domain.packages import (
 )
 from ovenbird.domain.ports import BuildRoom, BuildRooms, Progress
 from ovenbird.domain.sources import Source
-from ovenbird.packaging import builders, nfpm, programs
+from ovenbird.packaging.building import builders, programs
 from ovenbird.packaging.versions import version_of
+from ovenbird.packaging.writing import nfpm
 from ovenbird.system import mirrors
 from ovenbird.system.build_rooms import SCRATCH, HostRoom, opened_site
 from ovenbird.system.commands import how_it_ended

@@ -19,9 +19,9 @@ from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import PackageFacts
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Progress
-from ovenbird.packaging import checks, linters
-from ovenbird.packaging.examined import TOOL
-from ovenbird.packaging.facts import facts_of
+from ovenbird.packaging.checking import checks, linters
+from ovenbird.packaging.reading.examined import TOOL
+from ovenbird.packaging.reading.facts import facts_of
 from ovenbird.stages.build import LOG
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ovenbird.cli.app import invoke, program
-from ovenbird.packaging.gnupg import Gnupg
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.gnupg import Gnupg
+from ovenbird.packaging.keys.signing import SigningKey
 
 SETTINGS = """\
 state_directory: {home}/state

@@ -9,7 +9,7 @@ from ovenbird.domain.packages import PackageFormat
 from ovenbird.operations.inspecting import lint_app, lint_files
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.packages import Wanted
-from ovenbird.packaging.linters import Linted
+from ovenbird.packaging.checking.linters import Linted
 from ovenbird.system.commands import run
 from tests.unit.packaging.samples import samples
 

@@ -10,7 +10,7 @@ import pytest
 
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import BuildKind, BuildSpec
-from ovenbird.packaging import builders
+from ovenbird.packaging.building import builders
 from tests import repositories
 
 PYTHON = BuildSpec(kind=BuildKind.PYTHON, into="/opt/hello/venv")

@@ -20,7 +20,7 @@ from ovenbird.domain.packages import (
     Service,
 )
 from ovenbird.domain.relations import parse
-from ovenbird.packaging.checks import (
+from ovenbird.packaging.checking.checks import (
     CODES,
     check,
     check_alone,
@@ -29,8 +29,8 @@ from ovenbird.packaging.checks import (
     refuse,
     said,
 )
-from ovenbird.packaging.examined import words_of
-from ovenbird.packaging.inspection import Identity
+from ovenbird.packaging.reading.examined import words_of
+from ovenbird.packaging.reading.inspection import Identity
 
 DEB, RPM, APK, ARCH = PackageFormat
 FIELDS = {DEB: "Depends", RPM: "Requires", APK: "depend", ARCH: "depend"}

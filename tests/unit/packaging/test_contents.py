@@ -10,7 +10,7 @@ import pytest
 
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import Content, Override, PackageFormat
-from ovenbird.packaging.contents import Entry, entries
+from ovenbird.packaging.writing.contents import Entry, entries
 from tests.unit.packaging.writing import checkout, content, spec
 
 DEB, RPM = PackageFormat.DEB, PackageFormat.RPM

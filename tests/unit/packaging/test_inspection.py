@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.packaging.inspection import inspect
-from ovenbird.packaging.payloads import interpreter_of, machine_of, unpacked
+from ovenbird.packaging.reading.inspection import inspect
+from ovenbird.packaging.reading.payloads import interpreter_of, machine_of, unpacked
 from tests.unit.packaging.samples import samples
 
 FORMATS = tuple(PackageFormat)

@@ -6,7 +6,7 @@ import pytest
 
 from ovenbird.domain.catalog import Finding
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.packaging.linters import LINTERS, argv_of, lint, parse
+from ovenbird.packaging.checking.linters import LINTERS, argv_of, lint, parse
 from tests.unit.packaging.samples import configuration, tree, written
 
 # Written by lintian 2.116.3 and rpmlint 2.4.0 on 2026-11-25.

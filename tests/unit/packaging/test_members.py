@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovenbird.packaging.members import Encoding, cut, joined, member, zstd_texts
+from ovenbird.packaging.repositories.members import Encoding, cut, joined, member, zstd_texts
 
 TEXTS = st.lists(st.binary(min_size=1, max_size=500), max_size=6)
 

@@ -20,8 +20,8 @@ from ovenbird.domain.packages import (
     ScriptMoment,
 )
 from ovenbird.domain.relations import parse
-from ovenbird.packaging import nfpm
-from ovenbird.packaging.inspection import inspect
+from ovenbird.packaging.reading.inspection import inspect
+from ovenbird.packaging.writing import nfpm
 from ovenbird.system.commands import run
 from tests.unit.packaging.writing import checkout, content, queried, service, spec, written
 

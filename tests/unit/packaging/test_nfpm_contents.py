@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.packages import PackageFormat
-from ovenbird.packaging import nfpm_contents
-from ovenbird.packaging.contents import Entry
-from ovenbird.packaging.inspection import inspect
+from ovenbird.packaging.reading.inspection import inspect
+from ovenbird.packaging.writing import nfpm_contents
+from ovenbird.packaging.writing.contents import Entry
 from tests.unit.packaging.writing import content, spec, written
 
 MANY = nfpm_contents.MOST + 30

@@ -10,8 +10,8 @@ import pytest
 
 from ovenbird.domain.errors import CommandFailed, InvalidRequest
 from ovenbird.domain.packages import Init, PackageFormat, Service
-from ovenbird.packaging import cron, shell, sysv, upstart
-from ovenbird.packaging.services import service_files
+from ovenbird.packaging.writing import cron, shell, sysv, upstart
+from ovenbird.packaging.writing.services import service_files
 from ovenbird.system.commands import run
 from tests.unit.packaging.writing import content, service, spec
 

@@ -9,9 +9,9 @@ import pytest
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.packaging import ar_files
-from ovenbird.packaging.inspection import inspect
-from ovenbird.packaging.package_signatures import sign_package, signature_of, signatures
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.package_signatures import sign_package, signature_of, signatures
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.reading.inspection import inspect
 from ovenbird.system.commands import run
 from tests.unit.packaging.samples import samples
 

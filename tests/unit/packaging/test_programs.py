@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.packaging.programs import Program, program_of, programs_below
+from ovenbird.packaging.building.programs import Program, program_of, programs_below
 
 SHELL = Path("/bin/sh").resolve()
 

@@ -10,7 +10,7 @@ from ovenbird.domain.catalog import CatalogEntry, Finding, PackageFacts, Package
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.sources import Source
-from ovenbird.packaging.provenance import Provenance
+from ovenbird.packaging.repositories.provenance import Provenance
 from ovenbird.system.directory_storage import DirectoryStorage
 
 PACKAGE = Package(

@@ -7,7 +7,7 @@ import pytest
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import Init, PackageFormat, RelationKind, Service
 from ovenbird.domain.relations import parse, parse_for_one_format
-from ovenbird.packaging.relations import relations, rendered
+from ovenbird.packaging.writing.relations import relations, rendered
 from tests.unit.packaging.writing import service, spec
 
 DEB, RPM, APK, ARCH = PackageFormat

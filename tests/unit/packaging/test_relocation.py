@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.packaging import relocation
+from ovenbird.packaging.building import relocation
 
 INTO = "/opt/hello/venv"
 NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -19,9 +19,9 @@ import pytest
 from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.packages import Package
 from ovenbird.domain.ports import Storage
-from ovenbird.packaging import apt_index
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories import apt_index
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.system.commands import run
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.unit.packaging.repositories import (

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovenbird.domain.errors import NotFound, OvenbirdError
-from ovenbird.packaging import repository_states, shards
-from ovenbird.packaging.cataloged import CatalogedRepository
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.shards import Row
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories import repository_states, shards
+from ovenbird.packaging.repositories.cataloged import CatalogedRepository
+from ovenbird.packaging.repositories.repository import PackageRepository
+from ovenbird.packaging.repositories.shards import Row
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.unit.packaging.repositories import NOW, PlainSigner, built
 

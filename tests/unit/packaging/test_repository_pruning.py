@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ovenbird.packaging.repository import PackageRepository
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.unit.packaging.repositories import NOW, Killed, MemoryStorage, PlainSigner, built
 

@@ -10,8 +10,8 @@ import pytest
 
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.unit.packaging.repositories import NOW, Apt, Dnf, built, served
 

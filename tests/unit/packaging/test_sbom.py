@@ -12,9 +12,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from ovenbird.domain.catalog import PackageFacts
 from ovenbird.domain.packages import Package, PackageFormat
-from ovenbird.packaging.bundled import bundled, is_wanted
-from ovenbird.packaging.facts import facts_of
-from ovenbird.packaging.sbom import sbom
+from ovenbird.packaging.reading.bundled import bundled, is_wanted
+from ovenbird.packaging.reading.facts import facts_of
+from ovenbird.packaging.reading.sbom import sbom
 from tests.unit.packaging.samples import EPOCH_S, configuration, tree, written
 
 METADATA = "Metadata-Version: 2.1\nName: Flask_Login\nVersion: 0.6.3\nLicense: MIT\n\nAbout it.\n"

@@ -10,8 +10,8 @@ import pytest
 
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.packages import Init, PackageFormat, PackageSpec, ScriptMoment
-from ovenbird.packaging.contents import Entry
-from ovenbird.packaging.scripts import joined, scripts
+from ovenbird.packaging.writing.contents import Entry
+from ovenbird.packaging.writing.scripts import joined, scripts
 from ovenbird.system.commands import run
 from tests.unit.packaging.writing import content, service, spec
 

@@ -13,8 +13,8 @@ import pytest
 
 from ovenbird.domain.errors import CommandFailed, Conflict, InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.keys import KeyRole
-from ovenbird.packaging.gnupg import Gnupg
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.gnupg import Gnupg
+from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run
 

@@ -9,8 +9,8 @@ import pytest
 
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.packages import Init, PackageFormat, PackageSpec, Service
-from ovenbird.packaging.services import names, service_files
-from ovenbird.packaging.systemd import timer, unit
+from ovenbird.packaging.writing.services import names, service_files
+from ovenbird.packaging.writing.systemd import timer, unit
 from ovenbird.system.commands import run
 from tests.unit.packaging.writing import service, spec
 

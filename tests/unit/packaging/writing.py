@@ -12,7 +12,7 @@ from ovenbird.domain.packages import (
     PackageSpec,
     Service,
 )
-from ovenbird.packaging import nfpm
+from ovenbird.packaging.writing import nfpm
 from ovenbird.system.commands import run
 
 EPOCH_S = 1_767_323_045

@@ -12,8 +12,8 @@ from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import CommandFailed, Conflict
 from ovenbird.domain.packages import Package
 from ovenbird.domain.sources import Source
-from ovenbird.packaging.repository import PackageRepository
-from ovenbird.packaging.signing import SigningKey
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.stages.build import build
 from ovenbird.system import git
 from ovenbird.system.commands import run

@@ -1,0 +1,1 @@
+"""What builds run, and what an app's repository shows of it."""

@@ -1,0 +1,1 @@
+"""Signed repositories for apt and yum in one storage."""

@@ -1,0 +1,1 @@
+"""Package files by nfpm: contents, relations, service files, maintainer scripts."""
