@@ -7,6 +7,7 @@ process as a whole; the next group is given to whoever has almost nothing left t
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
 
     from ovenbird.sandbox.endpoint import Endpoint
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the signals that `nohup` and background jobs ignore: what tests start inherits that."""
+    del config
+    for number, action in (
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, action)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
