@@ -36,6 +36,7 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "dangling-symlink": "a check of our own, which knows what dependencies bring",
         "non-standard-file-perm": "the manifest asks for it; a check of our own sees wide ones",
         # lintian
+        "copyright-without-copyright-notice": "the manifest names a license, and no holder",
         "misplaced-extra-member-in-deb": "the signature: debsigs puts it there, too",
         "no-copyright-file": "the license is the owner's own affair (Debian policy 12.5)",
         "no-changelog": "history is in git, and the commit in the catalog",
