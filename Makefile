@@ -34,8 +34,8 @@ lint: ## ruff, import contracts, spelling
 types: ## mypy, strict
 	@$(BIN)/mypy
 
-unit: ## unit and house tests
-	@$(BIN)/pytest -q
+unit: ## unit, house and pipeline tests, in three processes
+	@$(BIN)/pytest -q -n 3
 
 sandbox: ## the sandbox's API against boto3; nothing is booted
 	@$(BIN)/pytest -q -m sandbox
