@@ -117,7 +117,7 @@ def _jar(data: IO[bytes], path: str, *, depth: int = 0) -> Iterator[Bundled]:
         with zipfile.ZipFile(data) as jar:
             yield from _poms(jar, path) or [_by_manifest(jar, path)]
             yield from _nested(jar, path, depth)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
         yield _by_name(path)  # damaged, or packed in a way that Python does not know
 
 
