@@ -139,7 +139,7 @@ def _read_by(reader: Callable[[str], object]) -> AfterValidator:
         try:
             reader(text)
         except InvalidRequest as error:
-            raise ValueError(f"{error}; {error.hint}") from error
+            raise ValueError(f"{error}: {error.hint.lower()}") from error
         return text
 
     return AfterValidator(check)
