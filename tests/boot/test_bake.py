@@ -19,13 +19,14 @@ from ovenbird.config.manifest import load_manifest
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin, ShellStep
+from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin
+from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION
-from ovenbird.stages.bake import bake
+from ovenbird.stages.bake import Kitchen, bake
 from ovenbird.stages.build import build
 from ovenbird.stages.share import share
 from ovenbird.system import git
@@ -96,9 +97,7 @@ class Bakery:
     def bake(self, request: BakeRequest) -> Baked:
         return bake(
             request,
-            images=self.images,
-            snapshots=self.snapshots,
-            workshop=self.workshop,
+            kitchen=Kitchen(images=self.images, snapshots=self.snapshots, workshop=self.workshop),
             progress=self.said.append,
         )
 
@@ -190,7 +189,9 @@ def test_a_repository_in_a_bucket_gives_the_same_image(
 
 
 def test_a_failing_recipe_step_leaves_nothing(bakery: Bakery) -> None:
-    request = replace(bakery.request, recipe=(ShellStep(lines=("echo because; exit 7",)),))
+    request = replace(
+        bakery.request, recipe=(RecipeStep(work=Shell(lines=("echo because; exit 7",))),)
+    )
 
     with pytest.raises(
         CommandFailed, match="`echo because; exit 7` exited with status 7"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,12 +24,14 @@ from ovenbird.domain.clusters import (
     InstanceState,
     ServerGroup,
 )
+from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed, NotFound, Throttled
-from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
+from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
 from ovenbird.domain.ports import Progress
+from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.verdicts import Sample
 from ovenbird.pipeline.codec import decode, encode
 from ovenbird.pipeline.ports import Environment, Ports
@@ -168,6 +170,10 @@ class World:
     def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None:
         """There are none."""
 
+    def verify(
+        self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
+    ) -> None: ...
+
     # Workshop
 
     @contextmanager
@@ -177,7 +183,7 @@ class World:
         progress("Reading package lists")
         yield self
 
-    def shell(self, line: str) -> None: ...
+    def perform(self, step: RecipeStep, *, directory: Path | None) -> None: ...
 
     def install(self, pins: Sequence[PackagePin]) -> None:
         self.note("install " + ", ".join(f"{pin.name} {pin.version}" for pin in pins))
@@ -190,6 +196,21 @@ class World:
     def total_blocks(self) -> int:
         return 900
 
+    def check(self) -> None: ...
+
+    def contents(self) -> ImageContents:
+        return ImageContents()
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+    def find(self, source: BaseSource) -> Image:
+        assert source.name == BASE.name
+        return BASE
+
+    def ready(self, base: Image, *, progress: Progress) -> Image:
+        return base
+
     def ports(self) -> Ports:
         """Return the pipeline's ports, all of them this world."""
         return Ports(
@@ -201,7 +222,8 @@ class World:
             release_channel="release",
             snapshots=self,
             workshop=self,
-            base_images={"debian-12": BASE.name},
+            base_images={"debian-12": BaseSource(name=BASE.name)},
+            bases=self,
             bake_environment="dev",
             environments={
                 name: Environment(

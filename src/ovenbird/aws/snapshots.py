@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -43,8 +43,8 @@ class EbsSnapshots:
     """The :class:`ovenbird.domain.ports.Snapshots` of one account.
 
     Permissions: ebs:ListSnapshotBlocks, ebs:GetSnapshotBlock, ebs:StartSnapshot,
-    ebs:PutSnapshotBlock, ebs:CompleteSnapshot, ec2:DescribeSnapshots, ec2:DeleteSnapshot,
-    ec2:CreateTags.
+    ebs:PutSnapshotBlock, ebs:CompleteSnapshot, ebs:ListChangedBlocks,
+    ec2:DescribeSnapshots, ec2:DeleteSnapshot, ec2:CreateTags.
 
     Args:
         account: Whose snapshots.
@@ -127,6 +127,32 @@ class EbsSnapshots:
         for snapshot_id in sorted(found - {keep}):
             with suppress(NotFound), cloud_errors(f"deleting `{snapshot_id}`"):
                 self._ec2.delete_snapshot(SnapshotId=snapshot_id)
+
+    def verify(
+        self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
+    ) -> None:
+        """Compare a snapshot with its parent, as EBS sees both.
+
+        Raises:
+            CloudError: Other blocks than these differ.
+        """
+        found = set(self._changed(parent, snapshot_id))
+        if wrong := found.symmetric_difference(blocks):
+            raise CloudError(
+                f"Snapshot `{snapshot_id}` differs from `{parent}` in {len(found)} blocks,"
+                f" not in the {len(blocks)} that were written; first at block {min(wrong)}",
+                hint="Bake again with `--fresh`",
+            )
+
+    def _changed(self, first: SnapshotId, second: SnapshotId) -> Iterator[int]:
+        request: dict[str, Any] = {"FirstSnapshotId": first, "SecondSnapshotId": second}
+        with cloud_errors(f"comparing `{second}` with `{first}`"):
+            while True:  # boto has no paginator for it
+                page = self._ebs.list_changed_blocks(**request)
+                yield from (block["BlockIndex"] for block in page["ChangedBlocks"])
+                if not page.get("NextToken"):
+                    return
+                request["NextToken"] = page["NextToken"]
 
     def _start(
         self, parent: SnapshotId | None, size_gib: int, token: str, tags: Mapping[str, str]

@@ -21,7 +21,8 @@ from ovenbird.domain.apps import (
     Strategy,
 )
 from ovenbird.domain.clusters import Capacity
-from ovenbird.domain.images import ImageSpec, ShellStep
+from ovenbird.domain.images import ImageSpec
+from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.domain.sources import Source
 
 MANIFEST = "ovenbird.yaml"
@@ -90,7 +91,7 @@ def _app(raw: schema.Manifest) -> AppSpec:
         image=ImageSpec(
             base=raw.image.base,
             packages=raw.image.packages or tuple(dict.fromkeys((raw.package_name, *raw.packages))),
-            recipe=tuple(ShellStep(lines=step.shell) for step in raw.image.recipe),
+            recipe=tuple(RecipeStep(work=Shell(lines=step.shell)) for step in raw.image.recipe),
         ),
         port=deploy.port,
         health=Health(**deploy.health.model_dump()),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import NewType
 
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.recipes import RecipeStep
 
 ImageId = NewType("ImageId", str)
 SnapshotId = NewType("SnapshotId", str)
@@ -23,20 +25,45 @@ RELEASE_TAG = TAG + "release"
 DISK_TAG = TAG + "disk-sha256"
 BLOCKS_UPLOADED_TAG = TAG + "blocks-uploaded"
 BLOCKS_TOTAL_TAG = TAG + "blocks-total"
+STRATEGY_TAG = TAG + "strategy"
+
+
+class BakeStrategy(StrEnum):
+    """How an image is made."""
+
+    AUTO = "auto"  # direct, unless the base image forbids it
+    DIRECT = "direct"  # changed blocks on this host, no machine; needs a base we may read
+    INSTANCE = "instance"  # a builder instance, then CreateImage
+
+
+class BootCheck(StrEnum):
+    """Which images are booted once before they are offered."""
+
+    OFF = "off"
+    FIRST = "first"  # the first image of each base
+    ALWAYS = "always"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShellStep:
-    """A recipe step that runs shell lines in the image, in order, as root.
+class BaseSource:
+    """How a base image is found: one of four ways.
 
     Args:
-        lines: Each is run by ``sh -e -c``; a non-zero status fails the bake.
+        name: Exact name of the image.
+        image_id: The image itself.
+        parameter: SSM parameter whose value is an image id.
+        tags: Tags that it has; the newest that has them all is taken.
+        owner: Account that must own it, twelve digits, ``amazon``, or ``self``; anyone may
+            publish an image under any name and with any tags.
+        architecture: As ``x86_64``; empty for any.
     """
 
-    lines: tuple[str, ...]
-
-
-RecipeStep = ShellStep  # a sum type as soon as there is a second kind
+    name: str = ""
+    image_id: str = ""
+    parameter: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    owner: str = "self"
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +78,8 @@ class ImageSpec:
     base: str
     packages: tuple[str, ...] = ()
     recipe: tuple[RecipeStep, ...] = ()
+    strategy: BakeStrategy = BakeStrategy.AUTO
+    boot_check: BootCheck = BootCheck.FIRST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +90,12 @@ class Image:
         root_device_name: As ``/dev/xvda``.
         boot_mode: ``legacy-bios``, ``uefi``, ``uefi-preferred``, or empty.
         size_gib: Size of the root volume.
+        product_codes: Of the marketplace; they make every copy cost money.
+        usage_operation: What is billed: ``RunInstances``, or with a number for another
+            platform than Linux.
+        public: Whether everybody may launch it; then nobody but its owner reads its snapshot.
+        kms_key: Id or ARN of the key of its root snapshot; empty when it is not encrypted.
+        tpm: ``v2.0`` or empty.
     """
 
     image_id: ImageId
@@ -76,6 +111,16 @@ class Image:
     created_at: datetime
     state: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    product_codes: tuple[str, ...] = ()
+    usage_operation: str = "RunInstances"
+    public: bool = False
+    kms_key: str = ""
+    tpm: str = ""
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether AWS bills for what is inside: then only CreateImage keeps it right."""
+        return bool(self.product_codes) or self.usage_operation not in {"", "RunInstances"}
 
     @property
     def bake_key(self) -> str:
@@ -111,6 +156,9 @@ class BakeRequest:
         base_image_id: The resolved base image.
         repository: The numbered state from which the packages are installed.
         fresh: Bake anew even if an image with the same key exists.
+        files: Path in the app's directory → SHA-256 in hex (and mode) of each file that the
+            recipe reads.
+        directory: Where those files are on this host; empty when there are none.
     """
 
     app: str
@@ -122,6 +170,9 @@ class BakeRequest:
     packages: tuple[PackagePin, ...]
     repository: RepositoryState
     fresh: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    directory: str = ""
+    strategy: BakeStrategy = BakeStrategy.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +184,9 @@ class Baked:
         blocks_total: 512 KiB blocks of the whole image that are not holes.
         digest_sha256: Of the root disk's bytes, lowercase hex; equal inputs give equal digests.
         reused: True when an earlier bake had the same key.
-        seconds: Phase → seconds, as ``{"download": 0.1, "install": 4.0, "upload": 0.3}``.
+        seconds: Phase → seconds, in order: ``{"download": 0.1, "install": 4.0, ...}``.
+        strategy: How it was made.
+        notes: What a person should know, as that this image is less exact than others.
     """
 
     image: Image
@@ -142,3 +195,5 @@ class Baked:
     digest_sha256: str
     reused: bool
     seconds: Mapping[str, float] = field(default_factory=dict)
+    strategy: BakeStrategy = BakeStrategy.DIRECT
+    notes: tuple[str, ...] = ()

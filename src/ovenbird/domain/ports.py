@@ -13,10 +13,12 @@ from typing import BinaryIO, Protocol
 
 from ovenbird.domain.catalog import CatalogEntry, Finding, Publication, RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
-from ovenbird.domain.images import Image, ImageId, PackagePin, SnapshotId
+from ovenbird.domain.contents import ImageContents
+from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import BuildSite, Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.verdicts import Sample
 
 Progress = Callable[[str], None]
@@ -203,19 +205,65 @@ class Snapshots(Protocol):
 
     def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None: ...
 
+    def verify(  # CloudError: other blocks than these differ between the two
+        self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
+    ) -> None: ...
+
+
+class Hands(Protocol):
+    """Work inside of an image that is being made, as root: in a chroot, or over SSH."""
+
+    def run(  # CommandFailed that calls it *said*, with *hint*; each line of output is told
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        timeout_s: float,
+        said: str,
+        hint: str,
+    ) -> None: ...
+
+    def status(  # exit status; what it prints is told; CommandFailed when it runs too long
+        self, argv: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
+    ) -> int: ...
+
+    def lend(  # a file or tree of this host, to be read inside while the block lasts: its path
+        self, source: Path
+    ) -> AbstractContextManager[str]: ...
+
+    def put(  # a file that stays; owner and group by name; directories above it are made
+        self, data: bytes, target: str, *, owner: str, group: str, mode: int
+    ) -> None: ...
+
 
 class BakeRoom(Protocol):
-    """A base disk's root file system that can be changed."""
+    """An image that is being made, in which recipe and packages do their work."""
 
-    def shell(self, line: str) -> None: ...
+    def perform(self, step: RecipeStep, *, directory: Path | None) -> None: ...
 
     def install(self, pins: Sequence[PackagePin]) -> None: ...
 
     def clean(self) -> None: ...
 
-    def changed_blocks(self) -> dict[int, bytes]: ...
+    def check(self) -> None: ...  # CommandFailed: a service would not start at boot
 
-    def total_blocks(self) -> int: ...
+
+class DirectRoom(BakeRoom, Protocol):
+    """A base disk's root file system that can be changed, on this host."""
+
+    def changed_blocks(self) -> Mapping[int, bytes]: ...
+
+    def total_blocks(self) -> int: ...  # to be asked after the changes
+
+    def contents(self) -> ImageContents: ...  # likewise
+
+    def notes(self) -> tuple[str, ...]: ...  # likewise
+
+
+class BuilderRoom(BakeRoom, Protocol):
+    """A builder instance."""
+
+    def make_image(self, *, name: str, tags: Mapping[str, str]) -> Image: ...
 
 
 class BakeWorkshop(Protocol):
@@ -223,7 +271,23 @@ class BakeWorkshop(Protocol):
 
     def open(
         self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
-    ) -> AbstractContextManager[BakeRoom]: ...
+    ) -> AbstractContextManager[DirectRoom]: ...
+
+
+class Builders(Protocol):
+    """Launches base images as rooms; nothing is left when a room is closed."""
+
+    def open(
+        self, base: Image, *, key: str, repository: RepositoryState, progress: Progress
+    ) -> AbstractContextManager[BuilderRoom]: ...
+
+
+class BaseImages(Protocol):
+    """Finds base images, and makes them readable: a public one is copied first, once."""
+
+    def find(self, source: BaseSource) -> Image: ...  # NotFound, InvalidRequest
+
+    def ready(self, base: Image, *, progress: Progress) -> Image: ...  # it, or our copy of it
 
 
 class BuildRoom(Protocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+from ovenbird.aws.base_images import Ec2BaseImages
 from ovenbird.aws.buckets import BucketStorage
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.aws.images import Ec2Images
@@ -17,6 +18,7 @@ from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound, OvenbirdError
+from ovenbird.domain.images import BaseSource
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.domain.ports import Clock, StoragePlace
 from ovenbird.packaging.keys.package_signatures import sign_package
@@ -50,7 +52,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     accounts = {name: open_account(_access(found)) for name, found in settings.environments.items()}
     state, repository = settings.state_directory, settings.repository
     baking = accounts[settings.bake_environment]
-    images = Ec2Images(baking)
+    bases = Ec2BaseImages(Ec2Images(baking))
     snapshots = EbsSnapshots(baking, cache=state / "cache/disks", clock=clock)
     return Ports(
         store=store,
@@ -64,10 +66,11 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         rooms=BaseRooms(
             state / "builds",
             cache=cache_home() / "apt-of-builds",  # not the bakes': apt does not wait for its lock
-            disk=partial(_base_disk, settings, images, snapshots),
+            disk=partial(_base_disk, settings, bases, snapshots),
         ),
         sign=open_sign(settings),
-        base_images={name: found.name for name, found in settings.base_images.items()},
+        base_images=base_sources(settings),
+        bases=bases,
         bake_environment=settings.bake_environment,
         environments={
             name: _environment(name, found, accounts[name], settings, clock)
@@ -152,13 +155,19 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
-def _base_disk(settings: Settings, images: Ec2Images, snapshots: EbsSnapshots, name: str) -> Path:
+def base_sources(settings: Settings) -> dict[str, BaseSource]:
+    """Return how each base image of the settings is found."""
+    return {name: BaseSource(name=found.name) for name, found in settings.base_images.items()}
+
+
+def _base_disk(
+    settings: Settings, bases: Ec2BaseImages, snapshots: EbsSnapshots, name: str
+) -> Path:
     """Return the disk of a base image, read once and kept."""
-    if name not in settings.base_images:
+    sources = base_sources(settings)
+    if name not in sources:
         raise NotFound(f"Base image `{name}` is not in the settings", hint="Look at `base_images`")
-    image = images.find_by_name(settings.base_images[name].name)
-    if image is None:
-        raise NotFound(f"Base image `{name}` is missing", hint="Run `ovenbird sandbox up`")
+    image = bases.ready(bases.find(sources[name]), progress=lambda _: None)
     return snapshots.download(image.root_snapshot_id)
 
 

@@ -24,12 +24,14 @@ from ovenbird.domain import (
     apps,
     catalog,
     clusters,
+    contents,
     errors,
     events,
     images,
     names,
     packages,
     plans,
+    recipes,
     relations,
     releases,
     sources,
@@ -39,8 +41,8 @@ from ovenbird.domain.errors import OvenbirdError
 
 TYPE = "type"
 MODULES = (
-    apps, catalog, clusters, events, images, names, packages, plans, relations, releases, sources,
-    verdicts,
+    apps, catalog, clusters, contents, events, images, names, packages, plans, recipes, relations,
+    releases, sources, verdicts,
 )  # fmt: skip
 
 

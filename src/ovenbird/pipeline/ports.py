@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovenbird.domain.images import BaseSource
 from ovenbird.domain.ports import (
     BakeWorkshop,
+    BaseImages,
+    Builders,
     BuildRooms,
     Clock,
     Images,
@@ -16,6 +19,7 @@ from ovenbird.domain.ports import (
     ServerGroups,
     Snapshots,
 )
+from ovenbird.stages.bake import Kitchen
 from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store
 
@@ -47,7 +51,9 @@ class Ports:
         release_channel: What was promoted everywhere is published to it; empty for none.
         rooms: Base images for builds in them; None where there are none.
         sign: Signs packages that were built; None to leave them unsigned.
-        base_images: Name in manifests → name of the image.
+        base_images: Name in manifests → how the image is found.
+        bases: Finds them, in the account that bakes.
+        builders: Bakes by a builder instance; None where there is no network for one.
         bake_environment: Whose account bakes and owns images.
     """
 
@@ -59,9 +65,11 @@ class Ports:
     release_channel: str
     snapshots: Snapshots
     workshop: BakeWorkshop
-    base_images: Mapping[str, str]
+    base_images: Mapping[str, BaseSource]
+    bases: BaseImages
     bake_environment: str
     environments: Mapping[str, Environment]
+    builders: Builders | None = None
     rooms: BuildRooms | None = None
     sign: Sign | None = None
 
@@ -69,6 +77,16 @@ class Ports:
     def images(self) -> Images:
         """The images of the account that bakes."""
         return self.environments[self.bake_environment].images
+
+    @property
+    def kitchen(self) -> Kitchen:
+        """What bakes use."""
+        return Kitchen(
+            images=self.images,
+            snapshots=self.snapshots,
+            workshop=self.workshop,
+            builders=self.builders,
+        )
 
     def mirror(self, url: str) -> Path:
         """Return where the mirror of a git remote is kept."""

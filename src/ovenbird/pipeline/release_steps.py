@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
 from ovenbird.config.places import Places
@@ -14,6 +18,7 @@ from ovenbird.domain.images import (
     RELEASE_TAG,
     Baked,
     BakeRequest,
+    BaseSource,
     Image,
     PackagePin,
 )
@@ -27,6 +32,7 @@ from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import bake as bake_stage
 from ovenbird.stages import share as share_stage
+from ovenbird.system import trees
 
 _ARCHITECTURES = {"x86_64": "amd64"}  # EC2's words → Debian's, where they differ
 
@@ -59,7 +65,7 @@ def check_feasible(app: AppSpec, ports: Ports) -> None:
             no machine can have the packages, whatever else it has.
     """
     checks.refuse(checks.check_relations(app.packages))
-    _base_image_name(app, ports)
+    base_source(app, ports)
     _refuse_missing_debs(app)
     for spec in app.environments:
         if spec.name not in ports.environments:
@@ -86,8 +92,9 @@ def bake(
     state: RepositoryState,
 ) -> Baked:
     """Bake an image of the packages, or find the one that was baked before."""
-    ports, base = step.ports, base_image(app, step.ports)
-    with ports.repository.reachable(state) as reachable:
+    ports = step.ports
+    base = ports.bases.ready(base_image(app, ports), progress=step.say)
+    with ports.repository.reachable(state) as reachable, recipe_files(step, request, app) as files:
         baked = bake_stage.bake(
             BakeRequest(
                 app=app.app,
@@ -99,10 +106,11 @@ def bake(
                 packages=_pins(app, packages, base),
                 repository=reachable,
                 fresh=request.fresh,
+                files=files.digests,
+                directory=str(files.directory or ""),
+                strategy=app.image.strategy,
             ),
-            images=ports.images,
-            snapshots=ports.snapshots,
-            workshop=ports.workshop,
+            kitchen=ports.kitchen,
             progress=step.say,
         )
     ports.store.put_image(baked, commit=request.commit, release_id=request.release_id)
@@ -194,23 +202,52 @@ def base_image(app: AppSpec, ports: Ports) -> Image:
     Raises:
         NotFound: The settings do not name it, or the account does not see it.
     """
-    name = _base_image_name(app, ports)
-    image = ports.images.find_by_name(name)
-    if image is None:
-        raise NotFound(
-            f"Base image `{app.image.base}` is missing: no image is named `{name}`",
-            hint="Run `ovenbird sandbox up`, or mend `base_images` in the settings",
-        )
-    return image
+    return ports.bases.find(base_source(app, ports))
 
 
-def _base_image_name(app: AppSpec, ports: Ports) -> str:
+def base_source(app: AppSpec, ports: Ports) -> BaseSource:
+    """Return how the base image of an app is found.
+
+    Raises:
+        NotFound: The settings do not name it.
+    """
     if app.image.base not in ports.base_images:
         known = ", ".join(f"`{name}`" for name in ports.base_images)
         raise NotFound(
             f"Base image `{app.image.base}` is not in the settings", hint=f"Known: {known}"
         )
     return ports.base_images[app.image.base]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeFiles:
+    """The files that a recipe reads.
+
+    Args:
+        digests: Path in the app's directory → mode and SHA-256.
+        directory: The app's directory; None when the recipe reads no files.
+    """
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    directory: Path | None = None
+
+
+@contextmanager
+def recipe_files(step: Step, request: ReleaseRequest, app: AppSpec) -> Iterator[RecipeFiles]:
+    """Check out what a recipe reads, for as long as the block runs.
+
+    Raises:
+        NotFound: A file or directory that it names is not in the commit.
+    """
+    wanted = [source for one in app.image.recipe for source in one.sources]
+    if not wanted:
+        yield RecipeFiles()
+        return
+    _, checkout = checked_out(step, request)
+    try:
+        yield RecipeFiles(digests=trees.digests(checkout, wanted), directory=checkout)
+    finally:
+        shutil.rmtree(work_place(step.ports, request), ignore_errors=True)
 
 
 def _pins(app: AppSpec, packages: tuple[Package, ...], base: Image) -> tuple[PackagePin, ...]:

@@ -15,15 +15,17 @@ from urllib.parse import unquote, urlsplit
 
 from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.ports import Progress
-from ovenbird.system import apt, base_roots, debugfs, overlays
+from ovenbird.domain.recipes import STEP_TIMEOUT_S, RecipeStep
+from ovenbird.system import apt, base_roots, debugfs, image_contents, overlays
 from ovenbird.system.base_roots import INSIDE
-from ovenbird.system.commands import how_it_ended, stream
 from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
+from ovenbird.system.hands import ChrootHands
+from ovenbird.system.recipes import steps
 
-STEP_TIMEOUT_S = 1800.0
 UNREAD = "apt says above which list it could not read, or whose signature is not its key's"
 NOT_INSTALLED = "apt says above which package could not be fetched, verified or installed"
 
@@ -70,11 +72,11 @@ class Room:
         self._place, self._disk, self._progress, self._cache = place, disk, progress, cache
         self._root = place / "root"
         self._upper = place / "layer/upper"
+        self._hands = ChrootHands(self._root, tell=progress)
 
-    def shell(self, line: str) -> None:
-        """Run one shell line as root; a non-zero status fails the bake."""
-        self._progress(f"$ {line}")
-        self._run(["sh", "-e", "-c", line], said=line, hint="Mend `image.recipe`, or what it calls")
+    def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
+        """Do one step of the recipe; a failing one fails the bake."""
+        steps.perform(step, self._hands, directory=directory, progress=self._progress)
 
     def update(self) -> None:
         """Read package indexes: our own always, the distribution's when they are old."""
@@ -90,6 +92,9 @@ class Room:
     def clean(self) -> None:
         """Remove what must not be in an image, and what differs between two bakes."""
         _clean(self._root)
+
+    def check(self) -> None:
+        """Find nothing to complain about."""
 
     def changed_blocks(self) -> dict[int, bytes]:
         """Return index → bytes of the blocks in which the image differs from its base.
@@ -127,28 +132,17 @@ class Room:
                 stderr="\n".join(wrong[:20]),
             )
 
+    def contents(self) -> ImageContents:
+        """Return the packages and files of the image; to be asked after the changes."""
+        with mounted_root(self._place / "disk.raw", self._place / "check") as made:
+            return image_contents.read(made)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know about the image."""
+        return ()
+
     def _run(self, argv: list[str], *, said: str, hint: str) -> None:
-        try:
-            stream(
-                base_roots.inside(self._root, argv),
-                timeout_s=STEP_TIMEOUT_S,
-                on_line=self._progress,
-                env=_environment(),
-            )
-        except CommandFailed as error:
-            text = f"The bake failed: `{said}` {how_it_ended(error)}"
-            raise CommandFailed(text, hint=hint, **error.facts) from error
-
-
-def _environment() -> dict[str, str]:
-    return {
-        "HOME": "/root",
-        "DEBIAN_FRONTEND": "noninteractive",
-        "APT_CONFIG": f"/{INSIDE}/apt.conf",
-        "PYTHONHASHSEED": "0",  # else compiled modules differ between two bakes
-        "SOURCE_DATE_EPOCH": str(debugfs.EPOCH_S),
-        "TZ": "UTC",
-    }
+        self._hands.run(argv, environment={}, timeout_s=STEP_TIMEOUT_S, said=said, hint=hint)
 
 
 def _connect(stack: ExitStack, root: Path, repository: RepositoryState) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound
+from ovenbird.domain.images import BaseSource
 from ovenbird.domain.names import ClusterName
 from ovenbird.operations.doors import await_answer, endpoints
 from ovenbird.operations.opening import Installation
@@ -67,7 +68,7 @@ def test_settings_become_ports_without_a_call(tmp_path: Path, answering: str) ->
         assert list(ports.environments) == ["dev", "prod"]
         assert ports.environments["prod"].account_id == "222222222222"
         assert {environment.period_s for environment in ports.environments.values()} == {1.0}
-        assert ports.base_images == {"debian-12": "debian-12-amd64"}
+        assert ports.base_images == {"debian-12": BaseSource(name="debian-12-amd64")}
         assert (tmp_path / "state/store.sqlite").exists()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed, NotFound
 from ovenbird.domain.images import (
     Baked,
@@ -18,11 +19,11 @@ from ovenbird.domain.images import (
     Image,
     ImageId,
     PackagePin,
-    ShellStep,
     SnapshotId,
 )
 from ovenbird.domain.ports import Progress
-from ovenbird.stages.bake import bake, bake_key, image_name
+from ovenbird.domain.recipes import RecipeStep, Shell
+from ovenbird.stages.bake import Kitchen, bake, bake_key, image_name
 from ovenbird.stages.share import share
 
 STATE = RepositoryState(
@@ -37,7 +38,7 @@ BASE = Image(
 )  # fmt: skip
 REQUEST = BakeRequest(
     app="hello", version="1.2.0", commit="c" * 40, release_id="hello-ccccccc-1",
-    base_image_id=BASE.image_id, recipe=(ShellStep(lines=("apt-get install nginx",)),),
+    base_image_id=BASE.image_id, recipe=(RecipeStep(work=Shell(lines=("apt-get install nginx",))),),
     packages=(PackagePin(name="hello", version="1.2.0", architecture="all", digest_sha256="d"),),
     repository=STATE,
 )  # fmt: skip
@@ -117,8 +118,8 @@ class World:
         finally:
             self.log.append("close")
 
-    def shell(self, line: str) -> None:
-        self.note(line)
+    def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
+        self.note(step.shown)
 
     def install(self, pins: Sequence[PackagePin]) -> None:
         self.note(f"install {' '.join(pin.name for pin in pins)}")
@@ -133,9 +134,24 @@ class World:
     def total_blocks(self) -> int:
         return 900
 
+    def check(self) -> None:
+        self.note("check")
+
+    def contents(self) -> ImageContents:
+        return ImageContents()
+
+    def notes(self) -> tuple[str, ...]:
+        return ("less exact",)
+
+    def verify(
+        self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
+    ) -> None:
+        self.note(f"verify {sorted(blocks)} of {snapshot_id} on {parent}")
+
 
 def bake_in(world: World, request: BakeRequest = REQUEST) -> Baked:
-    return bake(request, images=world, snapshots=world, workshop=world, progress=lambda _: None)
+    kitchen = Kitchen(images=world, snapshots=world, workshop=world)
+    return bake(request, kitchen=kitchen, progress=lambda _: None)
 
 
 def test_a_bake_closes_the_room_before_it_uploads() -> None:
@@ -146,12 +162,15 @@ def test_a_bake_closes_the_room_before_it_uploads() -> None:
     assert (baked.blocks_uploaded, baked.blocks_total, baked.reused) == (2, 900, False)
     assert world.log == [
         "download snap-base", "open /disk", "apt-get install nginx",
-        "install hello", "clean", "apply", "close", "upload [1, 3] on snap-base",
-        "forget unfinished but snap-new", "register snap-new",
+        "install hello", "clean", "check", "apply", "close", "upload [1, 3] on snap-base",
+        "forget unfinished but snap-new", "verify [1, 3] of snap-new on snap-base",
+        "register snap-new",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", ["apt-get install nginx", "install hello", "clean", "apply"])
+@pytest.mark.parametrize(
+    "step", ["apt-get install nginx", "install hello", "clean", "check", "apply"]
+)
 def test_a_bake_leaves_nothing_behind_when_a_step_fails(step: str) -> None:
     world = World(breaks_on=step)
 

@@ -1,0 +1,113 @@
+"""Hands inside of a root file system of this host: commands, files lent and files put."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.ports import Progress
+from ovenbird.system import base_roots, debugfs
+from ovenbird.system.base_roots import INSIDE
+from ovenbird.system.commands import how_it_ended, stream
+from ovenbird.system.disks import mounted
+
+
+class ChrootHands:
+    """The :class:`ovenbird.domain.ports.Hands` in a root that is mounted here.
+
+    Args:
+        root: As :func:`ovenbird.system.base_roots.opened` gives it, furnished.
+        tell: Takes each line of output.
+    """
+
+    def __init__(self, root: Path, *, tell: Progress) -> None:
+        self._root, self._tell, self._lent = root, tell, 0
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        timeout_s: float,
+        said: str,
+        hint: str,
+    ) -> None:
+        """Run a command to its end; nothing that it starts outlives it.
+
+        Raises:
+            CommandFailed: It ended with another status than 0, or ran too long.
+        """
+        try:
+            self._stream(argv, environment, timeout_s)
+        except CommandFailed as error:
+            text = f"The bake failed: `{said}` {how_it_ended(error)}"
+            raise CommandFailed(text, hint=hint, **error.facts) from error
+
+    def status(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
+    ) -> int:
+        """Run a command and return its exit status.
+
+        Raises:
+            CommandFailed: It ran too long, or could not be run.
+        """
+        try:
+            self._stream(argv, environment, timeout_s)
+        except CommandFailed as error:
+            if "status" not in error.facts:
+                raise
+            return int(error.facts["status"])
+        return 0
+
+    @contextmanager
+    def lend(self, source: Path) -> Iterator[str]:
+        """Show a file or tree of this host inside, read-only, and yield its path there."""
+        self._lent += 1
+        inside = INSIDE / f"lent-{self._lent}" / source.name
+        place = self._root / inside
+        place.parent.mkdir(parents=True)
+        if source.is_file():
+            place.touch()
+        with mounted(source, place, bind=True, options="ro"):
+            yield f"/{inside}"
+
+    def put(self, data: bytes, target: str, *, owner: str, group: str, mode: int) -> None:
+        """Write a file that stays in the image; what was there goes."""
+        path = self._root / target.removeprefix("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(data)
+        if (owner, group) != ("root", "root"):
+            self.run(
+                ["chown", f"{owner}:{group}", target],
+                environment={},
+                timeout_s=60,
+                said=f"chown {owner}:{group} {target}",
+                hint="Does the account exist in the image at this step?",
+            )
+        path.chmod(mode)
+
+    def _stream(
+        self, argv: Sequence[str], environment: Mapping[str, str], timeout_s: float
+    ) -> None:
+        stream(
+            base_roots.inside(self._root, list(argv)),
+            timeout_s=timeout_s,
+            on_line=self._tell,
+            env=common_environment() | dict(environment),
+        )
+
+
+def common_environment() -> dict[str, str]:
+    """Return what every command inside of an image sees."""
+    return {
+        "HOME": "/root",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "APT_CONFIG": f"/{INSIDE}/apt.conf",
+        "PYTHONHASHSEED": "0",  # else compiled modules differ between two bakes
+        "SOURCE_DATE_EPOCH": str(debugfs.EPOCH_S),
+        "TZ": "UTC",
+    }

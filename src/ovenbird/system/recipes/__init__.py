@@ -1,0 +1,1 @@
+"""Recipe steps: what each kind of work does inside of an image."""
