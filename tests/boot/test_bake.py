@@ -26,8 +26,9 @@ from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION
-from ovenbird.stages.bake import Kitchen, bake
+from ovenbird.stages.bake import bake
 from ovenbird.stages.build import build
+from ovenbird.stages.kitchen import Kitchen
 from ovenbird.stages.share import share
 from ovenbird.system import git
 from ovenbird.system.clock import SystemClock

@@ -193,5 +193,12 @@ def _image(raw: ImageTypeDef) -> Image:
                 created_at=datetime.fromisoformat(raw["CreationDate"]),
                 state=str(raw.get("State", "")),
                 tags=from_aws(raw.get("Tags", [])),  # type: ignore[arg-type]
+                product_codes=tuple(
+                    sorted(one.get("ProductCodeId", "") for one in raw.get("ProductCodes", []))
+                ),
+                usage_operation=raw.get("UsageOperation", "RunInstances"),
+                public=bool(raw.get("Public", False)),
+                kms_key=ebs.get("KmsKeyId", ""),
+                tpm=str(raw.get("TpmSupport", "")),
             )
     raise CloudError(f"Image `{raw['ImageId']}` has no EBS root device")

@@ -16,7 +16,7 @@ from ovenbird.domain.version_order import compare_deb
 from ovenbird.operations.clusters import list_clusters
 from ovenbird.operations.images import Use, list_images, uses
 from ovenbird.operations.opening import Installation
-from ovenbird.stages.bake import TAG_CHARS
+from ovenbird.stages.kitchen import TAG_CHARS
 from ovenbird.store.catalog_search import search
 
 COMMIT_CHARS = 7  # of a commit's beginning, where a version could be meant

@@ -19,8 +19,8 @@ from ovenbird.domain.ports import (
     ServerGroups,
     Snapshots,
 )
-from ovenbird.stages.bake import Kitchen
 from ovenbird.stages.build import Sign
+from ovenbird.stages.kitchen import Kitchen
 from ovenbird.store.records import Store
 
 

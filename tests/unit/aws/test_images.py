@@ -34,6 +34,22 @@ def test_an_answer_becomes_a_value() -> None:
     )  # fmt: skip
 
 
+def test_what_is_billed_public_or_encrypted_is_read() -> None:
+    root = {"SnapshotId": "snap-root", "VolumeSize": 4, "KmsKeyId": "arn:key/1"}
+    billed = RAW | {
+        "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": root}],
+        "ProductCodes": [{"ProductCodeId": "p1", "ProductCodeType": "marketplace"}],
+        "UsageOperation": "RunInstances:0010", "Public": True, "TpmSupport": "v2.0",
+    }  # fmt: skip
+
+    image = _image(cast("Any", billed))
+
+    assert (image.product_codes, image.usage_operation) == (("p1",), "RunInstances:0010")
+    assert (image.public, image.kms_key, image.tpm) == (True, "arn:key/1", "v2.0")
+    assert image.is_billed
+    assert not _image(cast("Any", RAW)).is_billed
+
+
 def test_an_image_without_an_ebs_root_is_refused() -> None:
     with pytest.raises(CloudError, match="`ami-1` has no EBS root"):
         _image(cast("Any", RAW | {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda"}]}))

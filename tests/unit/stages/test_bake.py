@@ -23,7 +23,8 @@ from ovenbird.domain.images import (
 )
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import RecipeStep, Shell
-from ovenbird.stages.bake import Kitchen, bake, bake_key, image_name
+from ovenbird.stages.bake import bake, bake_key
+from ovenbird.stages.kitchen import Kitchen, image_name
 from ovenbird.stages.share import share
 
 STATE = RepositoryState(

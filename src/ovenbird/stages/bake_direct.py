@@ -1,0 +1,88 @@
+"""A bake without a machine: changed blocks on this host, then a snapshot and an image of them.
+
+base disk ─▶ recipe ─▶ packages ─▶ clean ─▶ changed blocks ─▶ snapshot ─▶ verified ─▶ image
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from ovenbird.domain.blocks import checksum, disk_digest
+from ovenbird.domain.images import (
+    BAKE_KEY_TAG,
+    BLOCKS_TOTAL_TAG,
+    BLOCKS_UPLOADED_TAG,
+    DISK_TAG,
+    Baked,
+    BakeRequest,
+    BakeStrategy,
+    Image,
+)
+from ovenbird.stages.kitchen import Work, common_tags, fill, image_name
+
+
+def direct(work: Work) -> Baked:
+    """Change blocks on this host; no machine runs.
+
+    Raises: as :func:`ovenbird.stages.bake.bake`.
+    """
+    request, base, snapshots = work.request, work.base, work.kitchen.snapshots
+    with work.timed("download"):
+        disk = snapshots.download(base.root_snapshot_id)
+    opened = work.kitchen.workshop.open(
+        disk, key=work.key, repository=request.repository, progress=work.progress
+    )
+    with opened as room:
+        fill(work, room)
+        with work.timed("apply"):
+            blocks = room.changed_blocks()
+            total = room.total_blocks()
+        notes = room.notes()
+    tags = _tags(work, blocks=blocks, total=total)
+    work.progress(f"Uploading {len(blocks)} of {total} blocks")
+    with work.timed("upload"):
+        snapshot_id = snapshots.upload(
+            blocks,
+            parent=base.root_snapshot_id,
+            size_gib=base.size_gib,
+            token=_token(request, base, tags),
+            tags=tags,
+        )
+        # Not earlier: the upload goes on with what a killed bake of the same bits began.
+        snapshots.forget_unfinished(BAKE_KEY_TAG, work.key, keep=snapshot_id)
+    with work.timed("verify"):
+        snapshots.verify(snapshot_id, parent=base.root_snapshot_id, blocks=blocks.keys())
+    with work.timed("register"):
+        image = work.kitchen.images.register(
+            name=image_name(request, work.key), base=base, snapshot_id=snapshot_id, tags=tags
+        )
+    return Baked(
+        image=image,
+        blocks_uploaded=len(blocks),
+        blocks_total=total,
+        digest_sha256=tags[DISK_TAG],
+        reused=False,
+        seconds=work.seconds,
+        notes=notes,
+    )
+
+
+def _tags(work: Work, *, blocks: Mapping[int, bytes], total: int) -> dict[str, str]:
+    digest = disk_digest({index: checksum(block) for index, block in blocks.items()})
+    return common_tags(work, BakeStrategy.DIRECT) | {
+        DISK_TAG: digest,
+        BLOCKS_UPLOADED_TAG: str(len(blocks)),
+        BLOCKS_TOTAL_TAG: str(total),
+    }
+
+
+def _token(request: BakeRequest, base: Image, tags: Mapping[str, str]) -> str:
+    """Return a client token: the same bits for the same release start one snapshot.
+
+    It covers all that StartSnapshot is given: EBS refuses a token with other parameters.
+    """
+    given = {"parent": base.root_snapshot_id, "size": base.size_gib, "tags": dict(tags)}
+    text = json.dumps(given | {"fresh": request.fresh}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

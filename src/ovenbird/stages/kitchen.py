@@ -1,0 +1,119 @@
+"""What every bake has, whichever way it goes: its doors, its timings, its content, its names.
+
+bake ─┬─▶ bake_direct ───┐
+      └─▶ bake_instance ─┴─▶ kitchen
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from ovenbird.domain.images import (
+    APP_TAG,
+    BAKE_KEY_TAG,
+    BASE_IMAGE_TAG,
+    COMMIT_TAG,
+    PACKAGES_TAG,
+    RELEASE_TAG,
+    STRATEGY_TAG,
+    VERSION_TAG,
+    BakeRequest,
+    BakeStrategy,
+    Image,
+)
+from ovenbird.domain.ports import (
+    BakeRoom,
+    BakeWorkshop,
+    Builders,
+    Images,
+    Progress,
+    Snapshots,
+)
+
+TAG_CHARS = 256  # Source: EC2 user guide, "Tag restrictions"
+NAME_CHARS = 128
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9()\[\] ./'@_-]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kitchen:
+    """What a bake needs from the outside.
+
+    Args:
+        builders: For bakes by a builder instance; None where there are none.
+    """
+
+    images: Images
+    snapshots: Snapshots
+    workshop: BakeWorkshop
+    builders: Builders | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One bake under way: what it is for, and how long each phase took."""
+
+    request: BakeRequest
+    base: Image
+    key: str
+    kitchen: Kitchen
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Take down how long the block runs, also when it fails."""
+        begun = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = round(monotonic() - begun, 3)
+
+
+def image_name(request: BakeRequest, key: str) -> str:
+    """Return the image's name: app, version, key; a fresh bake adds its release.
+
+    Source: EC2 API reference, RegisterImage, Name: 3..128 of ``[A-Za-z0-9()[] ./-'@_]``.
+    """
+    head = f"{request.app}-{request.version}"
+    tail = f"-{key[:12]}-{request.release_id}" if request.fresh else f"-{key[:12]}"
+    tail = tail[:NAME_CHARS]
+    return _NOT_IN_NAMES.sub("-", head[: NAME_CHARS - len(tail)] + tail)
+
+
+def fill(work: Work, room: BakeRoom) -> None:
+    """Fill an image: recipe first, then the packages; last goes what it must not keep."""
+    request = work.request
+    directory = Path(request.directory) if request.directory else None
+    with work.timed("recipe"):
+        for step in request.recipe:
+            room.perform(step, directory=directory)
+    names = ", ".join(f"{pin.name} {pin.version}" for pin in request.packages)
+    work.progress(f"Installing {names}")
+    with work.timed("install"):
+        room.install(request.packages)
+    with work.timed("clean"):
+        room.clean()
+        room.check()
+
+
+def common_tags(work: Work, strategy: BakeStrategy) -> dict[str, str]:
+    """Return the tags that image and snapshot have in any case."""
+    request = work.request
+    pins = " ".join(f"{pin.name}={pin.digest_sha256}" for pin in request.packages)
+    return {
+        "Name": f"{request.app} {request.version}",
+        APP_TAG: request.app,
+        VERSION_TAG: request.version,
+        COMMIT_TAG: request.commit,
+        RELEASE_TAG: request.release_id,
+        BAKE_KEY_TAG: work.key,
+        BASE_IMAGE_TAG: work.base.image_id,
+        PACKAGES_TAG: pins[:TAG_CHARS],
+        STRATEGY_TAG: strategy.value,
+    }
