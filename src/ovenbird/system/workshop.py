@@ -73,6 +73,7 @@ class Room:
         self._root = place / "root"
         self._upper = place / "layer/upper"
         self._hands = ChrootHands(self._root, tell=progress)
+        self._changes: tuple[overlays.Change, ...] = ()
 
     def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
         """Do one step of the recipe; a failing one fails the bake."""
@@ -105,7 +106,7 @@ class Room:
         """
         copy = self._place / "disk.raw"
         offset = root_partition(self._disk).offset
-        changed = overlays.changes(self._upper, self._place / "lower")
+        changed = self._changes = overlays.changes(self._upper, self._place / "lower")
         clone(self._disk, copy)
         debugfs.apply(
             copy,
@@ -134,8 +135,13 @@ class Room:
 
     def contents(self) -> ImageContents:
         """Return the packages and files of the image; to be asked after the changes."""
-        with mounted_root(self._place / "disk.raw", self._place / "check") as made:
-            return image_contents.read(made)
+        return image_contents.changed(
+            self._root,
+            lower=self._place / "lower",
+            upper=self._upper,
+            changes=self._changes,
+            kept=self._cache / image_contents.kept_name(self._disk),
+        )
 
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know about the image."""
