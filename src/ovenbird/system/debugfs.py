@@ -104,7 +104,7 @@ class _Script:
         below = self.lower / change.path
         if not self._is_below(change.path) or below.is_symlink() or not below.is_dir():
             self._replace(change.path)
-            self.lines.append(f"mkdir {quoted('/' + change.path)}")
+            self.lines.append(f"mkdir {_entry_name(change.path)}")
             self.touched.add(change.path)
             self.fresh.add(change.path)
         elif _metadata_differs(change, below):
@@ -178,13 +178,18 @@ def _removal(lower: Path, path: str) -> Iterable[str]:
     if top.is_dir() and not top.is_symlink():
         for name in sorted(entry.name for entry in top.iterdir()):
             yield from _removal(lower, f"{path}/{name}")
-        yield f"rmdir {quoted('/' + path)}"
+        yield f"rmdir {_entry_name(path)}"
     else:
-        yield f"rm {quoted('/' + path)}"
+        yield f"rm {_entry_name(path)}"
+
+
+def _entry_name(path: str) -> str:
+    # The parent of `/x` is "" to debugfs, which is the directory of the last `cd`.
+    return quoted(f"/{path}" if "/" in path else f"/./{path}")
 
 
 def _entry(change: Written, upper: Path, links: dict[str, int]) -> Iterable[str]:
-    name, mode = quoted("/" + change.path), change.status.st_mode
+    name, mode = _entry_name(change.path), change.status.st_mode
     if change.link_to:
         # `ln` leaves the count as it was; it is set once, with the first name.
         yield f"ln {quoted('/' + change.link_to)} {name}"

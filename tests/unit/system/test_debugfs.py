@@ -111,6 +111,20 @@ def test_a_directory_becomes_a_file_and_a_file_a_directory(trees: Trees) -> None
     assert trees.ask("cat /b/inner") == "y"
 
 
+def test_what_stands_in_the_root_is_found_after_a_file_deep_below(trees: Trees) -> None:
+    (trees.lower / "initrd.img").symlink_to("boot/old")
+    (trees.upper / "boot").mkdir()
+    (trees.upper / "boot/new").write_text("new")
+    (trees.upper / "initrd.img").symlink_to("boot/new")
+    (trees.upper / "mnt").mkdir()
+
+    trees.applied()
+
+    assert 'Fast link dest: "boot/new"' in trees.ask("stat /initrd.img")
+    assert "Type: directory" in trees.ask("stat /mnt")
+    assert trees.ask("ls -p /boot").count("new") == 1
+
+
 def test_the_same_changes_give_the_same_bytes(trees: Trees) -> None:
     (trees.upper / "sub").mkdir()
     (trees.upper / "sub/new").write_text("new" * 5000)
@@ -139,7 +153,7 @@ def test_removals_come_first_and_go_from_the_leaves_up(trees: Trees) -> None:
 
     script = commands((Removed(path="top"),), upper=trees.upper, lower=trees.lower, work=trees.work)
 
-    assert script[:3] == ['rm "/top/inner/file"', 'rmdir "/top/inner"', 'rmdir "/top"']
+    assert script[:3] == ['rm "/top/inner/file"', 'rmdir "/top/inner"', 'rmdir "/./top"']
 
 
 @pytest.mark.parametrize("text", ["a\nrm b", "a\rb"])
