@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ebs import EBSClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
 
 POOL = 32  # connections of one client; the block upload uses up to 16 at once
@@ -94,6 +96,16 @@ class Account:
     def s3(self) -> S3Client:
         """S3."""
         return self._session.client("s3", **self._options)
+
+    @cached_property
+    def kms(self) -> KMSClient:
+        """KMS."""
+        return self._session.client("kms", **self._options)
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """Systems Manager."""
+        return self._session.client("ssm", **self._options)
 
     @cached_property
     def sts(self) -> STSClient:

@@ -66,6 +66,9 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "ConditionalRequestConflict": Throttled,
     "BucketAlreadyExists": Conflict,
     "InvalidBucketName": InvalidRequest,
+    "ParameterNotFound": NotFound,
+    "NotFoundException": NotFound,  # of KMS
+    "InvalidKMSKey.NotFound": NotFound,
 }
 _ALLOWED = "Do the policies of the role, or of the credentials, allow it?"
 HINTS = {

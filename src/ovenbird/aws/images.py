@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
 
 AVAILABLE_WITHIN = timedelta(minutes=5)
+UNKNOWN_KEY = "unknown"  # it is encrypted, and we may not see its snapshot
 
 
 class Ec2Images:
@@ -46,7 +48,7 @@ class Ec2Images:
             found = self._ec2.describe_images(ImageIds=[image_id])["Images"]
         if not found:
             raise NotFound(f"No image `{image_id}`", hint=HINTS["InvalidAMIID.NotFound"])
-        return _image(found[0])
+        return self._with_key(_image(found[0]))
 
     def find_by_name(self, name: str) -> Image | None:
         """Return this account's own image of that name, if any.
@@ -80,6 +82,26 @@ class Ec2Images:
         )
         images = (_image(raw) for raw in self._described([tag], "listing images"))
         return tuple(sorted(images, key=lambda image: image.created_at, reverse=True))
+
+    def list_owned(self, owner: str, filters: Sequence[FilterTypeDef]) -> tuple[Image, ...]:
+        """Return the images of an owner that pass all filters.
+
+        Args:
+            owner: ``self``, ``amazon``, ``aws-marketplace``, or twelve digits.
+            filters: As EC2 takes them.
+        """
+        with cloud_errors(f"looking for images of `{owner}`"):
+            pages = self._ec2.get_paginator("describe_images").paginate(
+                Owners=[owner], Filters=filters
+            )
+            return tuple(_image(raw) for page in pages for raw in page["Images"])
+
+    def is_owned(self, image: Image, owner: str) -> bool:
+        """Tell whether an image belongs to an owner, as :meth:`list_owned` calls them."""
+        if owner == "self" or owner.isdigit():
+            return image.owner_id == (self._account_id if owner == "self" else owner)
+        wanted: list[FilterTypeDef] = [{"Name": "image-id", "Values": [image.image_id]}]
+        return bool(self.list_owned(owner, wanted))
 
     def register(
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
@@ -143,6 +165,17 @@ class Ec2Images:
         with cloud_errors(f"tagging image `{image_id}`"):
             self._ec2.create_tags(Resources=[image_id], Tags=to_aws(tags))
 
+    def _with_key(self, image: Image) -> Image:
+        """Return an image with the key of its snapshot, which only DescribeSnapshots tells."""
+        if image.kms_key != UNKNOWN_KEY:
+            return image
+        with cloud_errors(f"asking for the key of snapshot `{image.root_snapshot_id}`"):
+            wanted: list[FilterTypeDef] = [
+                {"Name": "snapshot-id", "Values": [image.root_snapshot_id]}
+            ]
+            found = self._ec2.describe_snapshots(Filters=wanted)["Snapshots"]
+        return replace(image, kms_key=found[0].get("KmsKeyId") or UNKNOWN_KEY) if found else image
+
     def _available(self, image_id: ImageId) -> Image:
         await_state(
             f"Image `{image_id}`",
@@ -198,7 +231,7 @@ def _image(raw: ImageTypeDef) -> Image:
                 ),
                 usage_operation=raw.get("UsageOperation", "RunInstances"),
                 public=bool(raw.get("Public", False)),
-                kms_key=ebs.get("KmsKeyId", ""),
+                kms_key=ebs.get("KmsKeyId") or (UNKNOWN_KEY if ebs.get("Encrypted") else ""),
                 tpm=str(raw.get("TpmSupport", "")),
             )
     raise CloudError(f"Image `{raw['ImageId']}` has no EBS root device")

@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from ovenbird.config.documents import Strict, read
+from ovenbird.config.image_settings import BaseImageSettings, ImageSettings
 from ovenbird.domain.errors import InvalidRequest, NotFound
 
 WORD = r"^[a-z][a-z0-9.]*$"  # goes into names of clusters and suites: no hyphens
@@ -75,12 +76,6 @@ class RepositorySettings(Strict):
         if (self.directory is None) == (self.bucket is None):
             raise ValueError("must name either a `directory` or a `bucket`")
         return self
-
-
-class BaseImageSettings(Strict):
-    """Where a base image is found: by its image name in the bake environment's account."""
-
-    name: str
 
 
 class JudgeSettings(Strict):
@@ -152,12 +147,14 @@ class Settings(Strict):
     Args:
         state_directory: Databases, work, outbox, cache and logs.
         base_images: Name in manifests → image.
+        images: What holds for every image that is baked.
         bake_environment: The environment whose account bakes and owns images.
     """
 
     state_directory: AbsolutePath
     repository: RepositorySettings
     base_images: Mapping[str, BaseImageSettings] = Field(default_factory=dict)
+    images: ImageSettings = ImageSettings()
     bake_environment: str
     judge: JudgeSettings = JudgeSettings()
     retention: RetentionSettings = RetentionSettings()

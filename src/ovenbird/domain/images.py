@@ -26,6 +26,7 @@ DISK_TAG = TAG + "disk-sha256"
 BLOCKS_UPLOADED_TAG = TAG + "blocks-uploaded"
 BLOCKS_TOTAL_TAG = TAG + "blocks-total"
 STRATEGY_TAG = TAG + "strategy"
+COPIED_FROM_TAG = TAG + "copied-from"
 
 
 class BakeStrategy(StrEnum):

@@ -52,7 +52,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     accounts = {name: open_account(_access(found)) for name, found in settings.environments.items()}
     state, repository = settings.state_directory, settings.repository
     baking = accounts[settings.bake_environment]
-    bases = Ec2BaseImages(Ec2Images(baking))
+    bases = Ec2BaseImages(baking, kms_key=settings.images.kms_key, clock=clock)
     snapshots = EbsSnapshots(baking, cache=state / "cache/disks", clock=clock)
     return Ports(
         store=store,
@@ -157,7 +157,17 @@ def _is_here(host: str) -> bool:
 
 def base_sources(settings: Settings) -> dict[str, BaseSource]:
     """Return how each base image of the settings is found."""
-    return {name: BaseSource(name=found.name) for name, found in settings.base_images.items()}
+    return {
+        name: BaseSource(
+            name=found.name,
+            image_id=found.id,
+            parameter=found.parameter,
+            tags=dict(found.tags),
+            owner=found.owner,
+            architecture=found.architecture,
+        )
+        for name, found in settings.base_images.items()
+    }
 
 
 def _base_disk(

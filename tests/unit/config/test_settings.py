@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,23 @@ def test_settings_are_read(path: Path) -> None:
     assert settings.environment("prod").endpoint_url is None
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "debian-*", "owner": "136693071363"},
+        {"id": "ami-0c2f9e1b7d3a45860", "owner": "amazon"},
+        {"parameter": "/aws/service/debian/release/12/latest/amd64", "architecture": "x86_64"},
+        {"tags": {"role": "base"}, "owner": "self"},
+    ],
+)
+def test_a_base_image_is_found_in_one_of_four_ways(path: Path, given: dict[str, str]) -> None:
+    path.write_text(SETTINGS.replace("{name: debian-12-amd64-1234}", json.dumps(given)))
+
+    found = load_settings(path).base_images["debian-12"]
+
+    assert found.model_dump(exclude_unset=True) == given
+
+
 def test_retention_is_generous_unless_it_is_said_otherwise(path: Path) -> None:
     given = "retention: {keep_last: 5, channels: {release: {keep_last: 9, keep_days: 10}}}\n"
     found = load_settings(path).retention
@@ -75,6 +93,14 @@ def test_an_environment_that_is_not_there_is_named(path: Path) -> None:
         ("judge:", "jugde:", "settings.yaml:5: `jugde`: unknown key; did you mean `judge`?"),
         ("judge: {", "retention: {keep_last: 0}\njudge: {", "`retention.keep_last`"),
         ("judge: {period_s: 1}", "login: {}", "`login` is known but not built yet"),
+        ("{name: debian-12-amd64-1234}", "{names: x}", "did you mean `name`?"),
+        ("{name: debian-12-amd64-1234}", "{}", "exactly one of `name`, `id`, `parameter`, `tags`"),
+        ("{name: debian-12-amd64-1234}", "{name: x, id: ami-11111111}", "not by `name` and `id`"),
+        ("{name: debian-12-amd64-1234}", "{id: debian}", "`base_images.debian-12.id`"),
+        ("{name: debian-12-amd64-1234}", "{name: debian-*}", "must say its `owner`"),
+        ("{name: debian-12-amd64-1234}", "{name: x, owner: debian}", "debian-12.owner`"),
+        ("{name: debian-12-amd64-1234}", "{name: x, architecture: amd64}", "architecture`"),
+        ("judge: {", "images: {key: x}\njudge: {", "`images.key`: unknown key"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(path: Path, old: str, new: str, words: str) -> None:
