@@ -26,6 +26,7 @@ from ovenbird.domain.clusters import (
 )
 from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed, NotFound, Throttled
+from ovenbird.domain.image_retention import ImageUse
 from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
@@ -128,7 +129,7 @@ class World:
         found = (image for image in self.look().images if image.bake_key == bake_key)
         return next(found, None)
 
-    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+    def list_baked(self, app: str | None = None, *, disabled: bool = False) -> tuple[Image, ...]:
         return tuple(image for image in self.look().images if app in {None, image.app})
 
     def register(
@@ -173,6 +174,21 @@ class World:
     def verify(
         self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
     ) -> None: ...
+
+    def list_uses(self) -> tuple[ImageUse, ...]:
+        return ()
+
+    def deprecate(self, image: Image, *, at: datetime) -> None:
+        self.note(f"deprecate {image.version}")
+
+    def disable(self, image: Image) -> None:
+        self.note(f"disable {image.version}")
+
+    def restore(self, image: Image) -> None:
+        self.note(f"restore {image.version}")
+
+    def remove(self, image: Image) -> None:
+        self.note(f"remove {image.version}")
 
     # Workshop
 
@@ -233,6 +249,8 @@ class World:
                     groups=Groups(self),
                     metrics=Traffic(self),
                     period_s=PERIOD_S,
+                    uses=self,
+                    lives=self,
                 )
                 for name, account_id in (("dev", DEV), ("prod", PROD))
             },

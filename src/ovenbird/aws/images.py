@@ -69,18 +69,21 @@ class Ec2Images:
         ]
         return self._newest(wanted, f"looking for bake `{bake_key}`")
 
-    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+    def list_baked(self, app: str | None = None, *, disabled: bool = False) -> tuple[Image, ...]:
         """Return the images that bakes made, newest first; shared ones that are tagged here, too.
 
         Args:
             app: Only of this app.
+            disabled: Also those that nobody can launch any more.
         """
         tag: FilterTypeDef = (
             {"Name": f"tag:{APP_TAG}", "Values": [app]}
             if app
             else {"Name": "tag-key", "Values": [BAKE_KEY_TAG]}
         )
-        images = (_image(raw) for raw in self._described([tag], "listing images"))
+        images = (
+            _image(raw) for raw in self._described([tag], "listing images", disabled=disabled)
+        )
         return tuple(sorted(images, key=lambda image: image.created_at, reverse=True))
 
     def list_owned(self, owner: str, filters: Sequence[FilterTypeDef]) -> tuple[Image, ...]:
@@ -200,9 +203,13 @@ class Ec2Images:
         images = [_image(raw) for raw in self._described(filters, doing)]
         return max(images, key=lambda image: image.created_at, default=None)
 
-    def _described(self, filters: list[FilterTypeDef], doing: str) -> list[ImageTypeDef]:
+    def _described(
+        self, filters: list[FilterTypeDef], doing: str, *, disabled: bool = False
+    ) -> list[ImageTypeDef]:
         with cloud_errors(doing):
-            pages = self._ec2.get_paginator("describe_images").paginate(Filters=filters)
+            pages = self._ec2.get_paginator("describe_images").paginate(
+                Filters=filters, IncludeDisabled=disabled
+            )
             return [image for page in pages for image in page["Images"]]
 
 

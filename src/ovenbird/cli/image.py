@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ovenbird.cli import output
+from ovenbird.cli.lazy import LazyGroup
 from ovenbird.cli.options import opened, query, settings_option
 from ovenbird.domain.images import (
     BLOCKS_TOTAL_TAG,
@@ -19,10 +20,17 @@ from ovenbird.domain.images import (
 from ovenbird.operations import images
 
 
-@click.group("image")
+class _Group(LazyGroup):
+    places = {  # noqa: RUF012 - a constant
+        "bake": "ovenbird.cli.image_baking:bake",
+        "prune": "ovenbird.cli.image_pruning:prune",
+    }
+
+
+@click.group("image", cls=_Group)
 @settings_option
 def group() -> None:
-    """See the images that bakes made, what is in them and where they run."""
+    """Bake images, see what is in them and where they run, and let old ones go."""
 
 
 @group.command("list")

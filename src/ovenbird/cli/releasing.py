@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import click
 
@@ -44,9 +45,9 @@ def start(*, app: str, ref: str, fresh: bool, as_json: bool, dry_run: bool, yes:
         if dry_run:
             return
         confirm("Release it?", yes=not asks)
-        with _told() as tell:
+        with told() as tell:
             result = releasing.start(installation, prepared, fresh=fresh, actor=person(), tell=tell)
-        _conclude(installation, result, as_json=as_json)
+        conclude(installation, result, as_json=as_json)
 
 
 @click.command()
@@ -60,11 +61,11 @@ def resume(*, release: str, as_json: bool) -> None:
     with opened() as installation:
         if release:
             subject = releases.subject_of(installation.store, release)
-            with _told() as tell:
+            with told() as tell:
                 result = releasing.resume(installation, subject, tell)
-            _conclude(installation, result, as_json=as_json)
+            conclude(installation, result, as_json=as_json)
             return
-        with _told(several=True) as tell:
+        with told(several=True) as tell:
             results = releasing.resume_all(installation, tell)
         if as_json:
             output.answer([_data(installation, result) for result in results])
@@ -87,11 +88,11 @@ def approve(*, release: str, environment: str, as_json: bool) -> None:
     """
     with opened() as installation:
         release_id = releases.release_id_of(installation.store, release)
-        with _told() as tell:
+        with told() as tell:
             result = releasing.approve(
                 installation, release_id, environment=environment, actor=person(), tell=tell
             )
-        _conclude(installation, result, as_json=as_json)
+        conclude(installation, result, as_json=as_json)
 
 
 @click.command()
@@ -105,11 +106,11 @@ def reject(*, release: str, environment: str, as_json: bool) -> None:
     """
     with opened() as installation:
         release_id = releases.release_id_of(installation.store, release)
-        with _told() as tell:
+        with told() as tell:
             result = releasing.reject(
                 installation, release_id, environment=environment, actor=person(), tell=tell
             )
-        _conclude(installation, result, as_json=as_json, wanted=Phase.REJECTED)
+        conclude(installation, result, as_json=as_json, wanted=Phase.REJECTED)
 
 
 @click.command()
@@ -122,13 +123,13 @@ def abort(*, release: str, as_json: bool) -> None:
     """
     with opened() as installation:
         subject = releases.subject_of(installation.store, release)
-        with _told() as tell:
+        with told() as tell:
             result = releasing.abort(installation, subject, actor=person(), tell=tell)
-        _conclude(installation, result, as_json=as_json, wanted=Phase.ABORTED)
+        conclude(installation, result, as_json=as_json, wanted=Phase.ABORTED)
 
 
 @contextmanager
-def _told(*, several: bool = False) -> Iterator[Narrator]:
+def told(*, several: bool = False) -> Iterator[Narrator]:
     """Tell what happens; an interrupted person learns that nothing is lost."""
     try:
         with narrating(several=several) as narrator:
@@ -140,12 +141,25 @@ def _told(*, several: bool = False) -> Iterator[Narrator]:
         ) from error
 
 
-def _conclude(
-    installation: Installation, result: Result, *, as_json: bool, wanted: Phase | None = None
+def conclude(
+    installation: Installation,
+    result: Result,
+    *,
+    as_json: bool,
+    wanted: Phase | None = None,
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Say where it stands, and raise what ended it unless that was wanted."""
+    """Say where something stands, and raise what ended it unless that was wanted.
+
+    Args:
+        installation: Where it is.
+        result: Of the command that worked on it.
+        as_json: Print one document.
+        wanted: The phase that a person asked for, however it came.
+        more: Further facts for the document.
+    """
     if as_json:
-        output.answer(_data(installation, result))
+        output.answer({**_data(installation, result), **more})
     _say(installation, result, as_json=as_json)
     if result.error is not None and releases.phase_of(installation.store, result.subject) != wanted:
         raise result.error

@@ -100,6 +100,28 @@ class ChannelRetention(Strict):
     keep_days: Annotated[float, Field(ge=0)]
 
 
+class ImageRetention(Strict):
+    """How many images are kept, beside those that are used.
+
+    Args:
+        keep_last: So many of the newest images of each app.
+        keep_days: What was made within so many days.
+        disable_after_days: From the deprecation on, until nobody can launch an image.
+        remove_after_days: From the deprecation on, until an image goes with its snapshot.
+    """
+
+    keep_last: Annotated[int, Field(ge=1)] = 10
+    keep_days: Annotated[float, Field(ge=1)] = 30.0
+    disable_after_days: Annotated[float, Field(ge=0)] = 7.0
+    remove_after_days: Annotated[float, Field(ge=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ImageRetention:
+        if self.remove_after_days < self.disable_after_days:
+            raise ValueError("`remove_after_days` must not be less than `disable_after_days`")
+        return self
+
+
 class RetentionSettings(Strict):
     """What `ovenbird catalog prune` keeps: the newest, and the young; what runs in any case.
 
@@ -109,12 +131,14 @@ class RetentionSettings(Strict):
         state_days: Days for which a state can still be read when a newer one has come.
         channels: Channel → what is kept there, where it is something else; the channel of
             releases keeps 50 versions and 365 days.
+        images: What `ovenbird image prune` keeps.
     """
 
     keep_last: Annotated[int, Field(ge=1)] = 20
     keep_days: Annotated[float, Field(ge=0)] = 90.0
     state_days: Annotated[float, Field(ge=1)] = 7.0
     channels: Mapping[str, ChannelRetention] = Field(default_factory=dict)
+    images: ImageRetention = ImageRetention()
 
 
 class EnvironmentSettings(Strict):

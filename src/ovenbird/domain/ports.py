@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 from ovenbird.domain.catalog import CatalogEntry, Finding, Publication, RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
 from ovenbird.domain.contents import ImageContents
+from ovenbird.domain.image_retention import ImageUse
 from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import BuildSite, Package
@@ -177,7 +178,9 @@ class Images(Protocol):
 
     def find_baked(self, bake_key: str) -> Image | None: ...
 
-    def list_baked(self, app: str | None = None) -> tuple[Image, ...]: ...
+    def list_baked(
+        self, app: str | None = None, *, disabled: bool = False
+    ) -> tuple[Image, ...]: ...
 
     def register(
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
@@ -288,6 +291,24 @@ class BaseImages(Protocol):
     def find(self, source: BaseSource) -> Image: ...  # NotFound, InvalidRequest
 
     def ready(self, base: Image, *, progress: Progress) -> Image: ...  # it, or our copy of it
+
+
+class ImageLives(Protocol):
+    """The last days of images of one account; each change can be made twice."""
+
+    def deprecate(self, image: Image, *, at: datetime) -> None: ...
+
+    def disable(self, image: Image) -> None: ...
+
+    def restore(self, image: Image) -> None: ...
+
+    def remove(self, image: Image) -> None: ...  # with its snapshot
+
+
+class ImageUses(Protocol):
+    """What needs images in one account, besides server groups of ours."""
+
+    def list_uses(self) -> tuple[ImageUse, ...]: ...
 
 
 class BuildRoom(Protocol):

@@ -21,6 +21,7 @@ class Phase(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"  # for an approval
     PROMOTED = "promoted"
+    BAKED = "baked"  # the image is there, which was all that was asked for
     ROLLED_BACK = "rolled_back"
     REJECTED = "rejected"
     ABORTED = "aborted"
@@ -30,6 +31,13 @@ class Phase(StrEnum):
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self not in {Phase.RUNNING, Phase.WAITING}
+
+
+class Goal(StrEnum):
+    """How far a release goes."""
+
+    ROLLOUT = "rollout"  # through all environments
+    IMAGE = "image"  # to the image, which no environment gets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +60,7 @@ class ReleaseRequest:
     directory: str
     actor: str
     fresh: bool = False
+    goal: Goal = Goal.ROLLOUT
     approval_within_s: float = 7 * 86_400.0
 
 
@@ -100,6 +109,7 @@ class Release:
     hint: str = ""
     blocks_uploaded: int = 0
     blocks_total: int = 0
+    goal: Goal = Goal.ROLLOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

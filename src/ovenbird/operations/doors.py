@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from ovenbird.aws.base_images import Ec2BaseImages
 from ovenbird.aws.buckets import BucketStorage
 from ovenbird.aws.clients import Account, AccountAccess, open_account
+from ovenbird.aws.image_lives import ImageLives
+from ovenbird.aws.image_uses import AccountUses
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.metrics import Metrics
 from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
@@ -213,4 +215,6 @@ def _environment(
         groups=ServerGroups(account, network, clock=clock, period_s=period_s),
         metrics=Metrics(account, listener_arn=found.listener_arn, period_s=period_s),
         period_s=period_s,
+        uses=AccountUses(account, environment=name),
+        lives=ImageLives(account),
     )

@@ -10,7 +10,7 @@ the process of whoever says it, unless another one works on it.
 from __future__ import annotations
 
 from ovenbird.domain.errors import Conflict
-from ovenbird.domain.releases import Phase, Release, ReleaseRequest
+from ovenbird.domain.releases import Goal, Phase, Release, ReleaseRequest
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.preparing import Prepared, next_id
 from ovenbird.operations.releases import approval_word, phase_of, waits_for
@@ -32,13 +32,19 @@ from ovenbird.store.records import Store, held
 
 
 def start(
-    installation: Installation, prepared: Prepared, *, fresh: bool, actor: str, tell: Tell
+    installation: Installation,
+    prepared: Prepared,
+    *,
+    fresh: bool,
+    actor: str,
+    tell: Tell,
+    goal: Goal = Goal.ROLLOUT,
 ) -> Result:
     """Release a commit in this process, until it has ended or waits for an approval.
 
     What dead processes left is taken over first. An unfinished release of this app goes on
-    to its end before the new one begins; if it is of this very commit, it is the one that
-    was asked for.
+    to its end before the new one begins; if it is of this very commit and has the same goal,
+    it is the one that was asked for.
 
     Raises:
         Conflict: A release of the app is under way in another process, or waits.
@@ -49,9 +55,9 @@ def start(
         mine = [subject for subject in taken if _is_of(store, subject, prepared)]
         watch.hear(taken)
         watch.until_done(mine)
-        release_id = next((s for s in mine if _same_commit(store, s, prepared)), "")
+        release_id = next((s for s in mine if _is_meant(store, s, prepared, goal)), "")
         if not release_id:
-            release_id = _begin(engine, prepared, fresh=fresh, actor=actor)
+            release_id = _begin(engine, prepared, fresh=fresh, actor=actor, goal=goal)
             watch.until_done([release_id])
         result = result_of(engine, release_id)
         watch.until_done(taken)
@@ -138,7 +144,7 @@ def abort(installation: Installation, subject: str, *, actor: str, tell: Tell) -
     return _go_on(installation, subject, tell, ends_as=Phase.ABORTED)
 
 
-def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> str:
+def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal: Goal) -> str:
     """Write a new attempt down and start its workflow; both or neither, for who looks later."""
     store, source, app = engine.ports.store, prepared.source, prepared.spec.app
     now = engine.ports.clock.now()
@@ -156,6 +162,7 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> s
                 phase=Phase.RUNNING,
                 actor=actor,
                 started_at=now,
+                goal=goal,
             )
         )
         reason = "A release is under way"
@@ -170,6 +177,7 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str) -> s
                 directory=source.directory,
                 actor=actor,
                 fresh=fresh,
+                goal=goal,
             )
         )
     return release_id
@@ -198,8 +206,9 @@ def _is_of(store: Store, subject: str, prepared: Prepared) -> bool:
     return any(found.release_id == subject for found in store.list_releases(prepared.spec.app))
 
 
-def _same_commit(store: Store, release_id: str, prepared: Prepared) -> bool:
-    return store.get_release(release_id).commit == prepared.source.commit
+def _is_meant(store: Store, release_id: str, prepared: Prepared, goal: Goal) -> bool:
+    found = store.get_release(release_id)
+    return found.commit == prepared.source.commit and found.goal is goal
 
 
 def _going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:

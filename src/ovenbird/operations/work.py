@@ -159,7 +159,7 @@ def result_of(engine: Runtime, subject: str) -> Result:
 
 def error_of(ending: Ending) -> OvenbirdError | None:
     """Return the error that an ending tells of, if it does."""
-    if ending.phase is Phase.PROMOTED:
+    if ending.phase in {Phase.PROMOTED, Phase.BAKED}:
         return None
     words = ending.error or f"It ended as {ending.phase.replace('_', ' ')}"
     return from_json({"error": ending.cause, "message": words, "hint": ending.hint})

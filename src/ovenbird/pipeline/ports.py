@@ -13,7 +13,9 @@ from ovenbird.domain.ports import (
     Builders,
     BuildRooms,
     Clock,
+    ImageLives,
     Images,
+    ImageUses,
     Metrics,
     Repository,
     ServerGroups,
@@ -31,6 +33,8 @@ class Environment:
     Args:
         images: The images of its account.
         period_s: Period of its load balancer's metrics.
+        uses: What needs images there, besides server groups of ours.
+        lives: The last days of images there.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Environment:
     groups: ServerGroups
     metrics: Metrics
     period_s: float
+    uses: ImageUses
+    lives: ImageLives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

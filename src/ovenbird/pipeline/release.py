@@ -2,6 +2,7 @@
 
     manifest ─▶ build ─▶ publish ─▶ bake ─▶ share ─▶ for each environment: [approval] ─▶ rollout
                                              all promoted: ─▶ offer (channel of releases)
+                                └─ when only the image was asked for: baked
 
 A workflow only orders steps, waits and decides on what was recorded; all work is in the
 steps, which wrap stages. Names are stored in the database and never changed; a change of
@@ -16,7 +17,7 @@ from ovenbird.domain.apps import AppSpec, EnvironmentSpec
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.images import Baked
 from ovenbird.domain.names import ClusterName
-from ovenbird.domain.releases import Ending, Phase, ReleaseRequest, RolloutRequest
+from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest, RolloutRequest
 from ovenbird.pipeline import package_steps as packaging
 from ovenbird.pipeline import release_steps as work
 from ovenbird.pipeline.rollout import rollout
@@ -52,6 +53,8 @@ def _all_stages(request: ReleaseRequest) -> Ending:
     packages = recorded("build", release_id, packaging.build, request, app)
     state = recorded("publish", release_id, packaging.publish, request, source, packages)
     baked = recorded("bake", release_id, work.bake, request, app, packages, state)
+    if request.goal is Goal.IMAGE:
+        return Ending(phase=Phase.BAKED)
     recorded("share", release_id, work.share, app, baked.image)
     for environment in app.environments:
         if environment.approval:

@@ -113,6 +113,11 @@ def bake(
             kitchen=ports.kitchen,
             progress=step.say,
         )
+    if baked.seconds:
+        parts = ", ".join(f"{phase} {seconds:g}" for phase, seconds in baked.seconds.items())
+        step.note("timed", f"Seconds: {parts}", baked.seconds)
+    for note in baked.notes:
+        step.note("warning", note)
     ports.store.put_image(baked, commit=request.commit, release_id=request.release_id)
     ports.store.change_release(
         request.release_id,

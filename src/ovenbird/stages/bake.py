@@ -47,28 +47,27 @@ def bake(request: BakeRequest, *, kitchen: Kitchen, progress: Progress) -> Baked
         progress(f"Found `{baked.name}`, baked before with the same inputs")
         return _found(baked)
     work = Work(request=request, base=base, key=key, kitchen=kitchen, progress=progress)
-    if strategy_of(request, base, progress) is BakeStrategy.INSTANCE:
+    if strategy_of(request.strategy, base) is BakeStrategy.INSTANCE:
+        why = "has billing products" if base.is_billed else "is to be baked so"
+        progress(f"Baking with a builder instance: `{base.name}` {why}")
         return by_instance(work)
     return direct(work)
 
 
-def strategy_of(request: BakeRequest, base: Image, progress: Progress) -> BakeStrategy:
-    """Return how an image is made, and say so when the base image decides it.
+def strategy_of(asked: BakeStrategy, base: Image) -> BakeStrategy:
+    """Return how an image of this base is made: ``direct`` or ``instance``.
 
     Raises:
-        InvalidRequest: Asked for is what AWS does not bill rightly.
+        InvalidRequest: Asked for is what AWS would not bill rightly.
     """
-    if base.is_billed and request.strategy is BakeStrategy.DIRECT:
+    if base.is_billed and asked is BakeStrategy.DIRECT:
         raise InvalidRequest(
             f"`{base.name}` has billing products, which RegisterImage does not carry over",
             hint="Set `image.strategy` to `instance`, or leave it out",
         )
-    if request.strategy is not BakeStrategy.AUTO:
-        return request.strategy
-    if base.is_billed:
-        progress(f"Baking with a builder instance: `{base.name}` has billing products")
-        return BakeStrategy.INSTANCE
-    return BakeStrategy.DIRECT
+    if asked is not BakeStrategy.AUTO:
+        return asked
+    return BakeStrategy.INSTANCE if base.is_billed else BakeStrategy.DIRECT
 
 
 def bake_key(request: BakeRequest, base: Image) -> str:
@@ -83,7 +82,7 @@ def bake_key(request: BakeRequest, base: Image) -> str:
         "recipe": [[type(step.work).__name__, asdict(step)] for step in request.recipe],
         "files": dict(request.files),
         "packages": [asdict(pin) for pin in request.packages],
-        "strategy": request.strategy.value,
+        "strategy": strategy_of(request.strategy, base).value,
     }
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
 

@@ -20,6 +20,7 @@ from ovenbird.domain.events import Event
 from ovenbird.domain.images import Baked
 from ovenbird.domain.releases import (
     ActionDone,
+    Goal,
     Lock,
     Phase,
     Release,
@@ -276,7 +277,7 @@ def held(lock: Lock) -> Conflict:
 
 
 def _release(row: Mapping[str, Any]) -> Release:
-    return Release(**{**row, "phase": Phase(row["phase"])})
+    return Release(**{**row, "phase": Phase(row["phase"]), "goal": Goal(row["goal"])})
 
 
 def _sample(sample: Sample | None) -> dict[str, Any] | None:

@@ -53,6 +53,7 @@ RELEASES = Table(
     Column("ended_at", Instant),
     *(_text(name) for name in ("image_id", "error", "hint")),
     *(_number(name) for name in ("blocks_uploaded", "blocks_total")),
+    Column("goal", Text, nullable=False, server_default="rollout"),
 )
 _PACKAGE = ("name", "version", "architecture", "format")  # what tells a package from all others
 PACKAGES = Table(

@@ -71,7 +71,7 @@ class World:
     def find_baked(self, bake_key: str) -> Image | None:
         return next((image for image in self.made if image.bake_key == bake_key), None)
 
-    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+    def list_baked(self, app: str | None = None, *, disabled: bool = False) -> tuple[Image, ...]:
         raise AssertionError("a bake looks for one image and lists none")
 
     def register(

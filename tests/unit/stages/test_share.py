@@ -55,7 +55,7 @@ class World:
     def find_baked(self, bake_key: str) -> Image | None:
         raise AssertionError("what is shared was baked before")
 
-    def list_baked(self, app: str | None = None) -> tuple[Image, ...]:
+    def list_baked(self, app: str | None = None, *, disabled: bool = False) -> tuple[Image, ...]:
         raise AssertionError("one image is shared and none is listed")
 
     def register(
