@@ -20,7 +20,7 @@ from ovenbird.domain.images import (
     BakeStrategy,
     Image,
 )
-from ovenbird.stages.kitchen import Work, common_tags, fill, image_name
+from ovenbird.stages.kitchen import Work, common_tags, fill
 
 
 def direct(work: Work) -> Baked:
@@ -56,7 +56,7 @@ def direct(work: Work) -> Baked:
         snapshots.verify(snapshot_id, parent=base.root_snapshot_id, blocks=blocks.keys())
     with work.timed("register"):
         image = work.kitchen.images.register(
-            name=image_name(request, work.key), base=base, snapshot_id=snapshot_id, tags=tags
+            name=work.image_name, base=base, snapshot_id=snapshot_id, tags=tags
         )
     return Baked(
         image=image,

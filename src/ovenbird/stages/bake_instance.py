@@ -8,7 +8,7 @@ from __future__ import annotations
 from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.images import Baked, BakeStrategy
-from ovenbird.stages.kitchen import Work, common_tags, fill, image_name
+from ovenbird.stages.kitchen import Work, common_tags, fill
 
 
 def by_instance(work: Work) -> Baked:
@@ -24,7 +24,7 @@ def by_instance(work: Work) -> Baked:
     with opened as room:
         fill(work, room)
         with work.timed("create image"):
-            image = room.make_image(name=image_name(work.request, work.key), tags=tags)
+            image = room.make_image(name=work.image_name, tags=tags)
     return Baked(
         image=image,
         blocks_uploaded=0,

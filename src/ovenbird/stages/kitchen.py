@@ -6,13 +6,13 @@ bake ─┬─▶ bake_direct ───┐
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from ovenbird.domain.image_names import image_name
 from ovenbird.domain.images import (
     APP_TAG,
     BAKE_KEY_TAG,
@@ -36,8 +36,6 @@ from ovenbird.domain.ports import (
 )
 
 TAG_CHARS = 256  # Source: EC2 user guide, "Tag restrictions"
-NAME_CHARS = 128
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9()\[\] ./'@_-]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +63,13 @@ class Work:
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def image_name(self) -> str:
+        """What the image will be called."""
+        request = self.request
+        fresh_for = request.release_id if request.fresh else ""
+        return image_name(request.app, request.version, key=self.key, fresh_for=fresh_for)
+
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
         """Take down how long the block runs, also when it fails."""
@@ -73,17 +78,6 @@ class Work:
             yield
         finally:
             self.seconds[phase] = round(monotonic() - begun, 3)
-
-
-def image_name(request: BakeRequest, key: str) -> str:
-    """Return the image's name: app, version, key; a fresh bake adds its release.
-
-    Source: EC2 API reference, RegisterImage, Name: 3..128 of ``[A-Za-z0-9()[] ./-'@_]``.
-    """
-    head = f"{request.app}-{request.version}"
-    tail = f"-{key[:12]}-{request.release_id}" if request.fresh else f"-{key[:12]}"
-    tail = tail[:NAME_CHARS]
-    return _NOT_IN_NAMES.sub("-", head[: NAME_CHARS - len(tail)] + tail)
 
 
 def fill(work: Work, room: BakeRoom) -> None:

@@ -24,7 +24,7 @@ from ovenbird.domain.images import (
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.stages.bake import bake, bake_key
-from ovenbird.stages.kitchen import Kitchen, image_name
+from ovenbird.stages.kitchen import Kitchen
 from ovenbird.stages.share import share
 
 STATE = RepositoryState(
@@ -219,12 +219,6 @@ def test_the_key_covers_what_is_declared_and_nothing_else() -> None:
     assert bake_key(replace(REQUEST, packages=(pin,)), BASE) != key
     assert bake_key(replace(REQUEST, recipe=()), BASE) != key
     assert bake_key(REQUEST, replace(BASE, root_snapshot_id=SnapshotId("snap-2"))) != key
-
-
-def test_names_keep_to_what_ec2_allows() -> None:
-    name = image_name(replace(REQUEST, version="1.2.0~rc1+3.gabc"), "f" * 64)
-
-    assert name == "hello-1.2.0-rc1-3.gabc-ffffffffffff"
 
 
 def test_an_image_is_shared_first_and_tagged_on_the_other_side() -> None:
