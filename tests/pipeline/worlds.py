@@ -26,7 +26,7 @@ from ovenbird.domain.clusters import (
 )
 from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed, NotFound, Throttled
-from ovenbird.domain.image_retention import ImageUse
+from ovenbird.domain.image_retention import DISABLED, RETIRED_TAG, ImageUse
 from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
@@ -67,6 +67,7 @@ class State:
         rotten: Versions whose files have other bytes in the repository.
         forged: Versions whose files have signatures that are not valid.
         records: What the repository keeps of where packages came from.
+        uses: Image → what needs it, besides server groups.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -82,6 +83,7 @@ class State:
     rotten: list[str] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
     records: list[CatalogEntry] = field(default_factory=list)
+    uses: dict[str, str] = field(default_factory=dict)
 
 
 class World:
@@ -176,19 +178,33 @@ class World:
     ) -> None: ...
 
     def list_uses(self) -> tuple[ImageUse, ...]:
-        return ()
+        uses = self.look().uses.items()
+        return tuple(ImageUse(image_id=ImageId(name), reason=why) for name, why in uses)
 
     def deprecate(self, image: Image, *, at: datetime) -> None:
+        self._change(image, tags={**image.tags, RETIRED_TAG: at.isoformat()})
         self.note(f"deprecate {image.version}")
 
     def disable(self, image: Image) -> None:
+        self._change(image, state=DISABLED)
         self.note(f"disable {image.version}")
 
     def restore(self, image: Image) -> None:
+        tags = {key: value for key, value in image.tags.items() if key != RETIRED_TAG}
+        self._change(image, state="available", tags=tags)
         self.note(f"restore {image.version}")
 
     def remove(self, image: Image) -> None:
+        with self.state() as state:
+            state.images = [one for one in state.images if one.image_id != image.image_id]
         self.note(f"remove {image.version}")
+
+    def _change(self, image: Image, **changes: Any) -> None:
+        with self.state() as state:
+            state.images = [
+                replace(one, **changes) if one.image_id == image.image_id else one
+                for one in state.images
+            ]
 
     # Workshop
 
