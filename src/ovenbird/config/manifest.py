@@ -9,6 +9,7 @@ from types import MappingProxyType
 from ovenbird.config import manifest_schema as schema
 from ovenbird.config.documents import MEND, read
 from ovenbird.config.packages import build_spec, package_specs, version_spec
+from ovenbird.config.recipes import recipe
 from ovenbird.domain.apps import (
     DEFAULT_ALARM,
     AlarmSpec,
@@ -21,8 +22,7 @@ from ovenbird.domain.apps import (
     Strategy,
 )
 from ovenbird.domain.clusters import Capacity
-from ovenbird.domain.images import ImageSpec
-from ovenbird.domain.recipes import RecipeStep, Shell
+from ovenbird.domain.images import BakeStrategy, BootCheck, ImageSpec
 from ovenbird.domain.sources import Source
 
 MANIFEST = "ovenbird.yaml"
@@ -30,9 +30,6 @@ MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
 
 LATER = MappingProxyType(
     {
-        "image.recipe.ansible": "use `shell`",
-        "image.recipe.chef": "use `shell`",
-        "image.recipe.puppet": "use `shell`",
         "image.max_age": "use `--fresh` to bake anew",
         "*.baseline": "the canary is judged against the old server group",
         "*.metrics": "use `max_error_rate_increase` and `max_slow_share_increase`",
@@ -91,7 +88,9 @@ def _app(raw: schema.Manifest) -> AppSpec:
         image=ImageSpec(
             base=raw.image.base,
             packages=raw.image.packages or tuple(dict.fromkeys((raw.package_name, *raw.packages))),
-            recipe=tuple(RecipeStep(work=Shell(lines=step.shell)) for step in raw.image.recipe),
+            recipe=recipe(raw.image.recipe),
+            strategy=BakeStrategy(raw.image.strategy),
+            boot_check=BootCheck(raw.image.boot_check),
         ),
         port=deploy.port,
         health=Health(**deploy.health.model_dump()),

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ovenbird.config.documents import Strict
 from ovenbird.config.package_schema import FurtherPackagePart, PackagePart
+from ovenbird.config.recipe_schema import RecipePart
 from ovenbird.config.words import (
     AppName,
     Count,
@@ -28,18 +29,14 @@ from ovenbird.config.words import (
 ENVIRONMENT_BYTES = 12_000
 
 
-class RecipePart(Strict):
-    """One step of the recipe."""
-
-    shell: Annotated[tuple[Line, ...], Field(min_length=1)]
-
-
 class ImagePart(Strict):
     """What the image starts from and what is done to it before the package is installed."""
 
     base: str
     packages: Annotated[tuple[PackageName, ...], Field(min_length=1)] | None = None
     recipe: tuple[RecipePart, ...] = ()
+    strategy: Literal["auto", "direct", "instance"] = "auto"
+    boot_check: Literal["off", "first", "always"] = "first"
 
 
 class HealthPart(Strict):

@@ -22,7 +22,7 @@ from ovenbird.config.manifest import MANIFEST, shown_name
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.sources import Source
 
-_KEY = r"packages?\.[\w.+-]*\w(?:\[\d+\])?"
+_KEY = r"(?:packages?\.[\w.+-]*\w(?:\[\d+\])?|image\.recipe\[\d+\](?:\.[a-z]+)*)"
 _FRONT = re.compile(rf"({_KEY}): ")
 _OWN = re.compile(r"`([a-z0-9][a-z0-9+.-]*): ([a-z_]+)`: ")
 _WITHIN = re.compile(rf"(?<![\w`.])`?({_KEY})`?(?![\w.])")

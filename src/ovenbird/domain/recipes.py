@@ -6,10 +6,14 @@ relative to the app's directory in the checkout and stay inside of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from string import Template
+
+from ovenbird.domain.errors import InvalidRequest
 
 STEP_TIMEOUT_S = 1800.0
+FILL = "Add it to the step's `variables`, or write `$$` for a dollar sign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,34 @@ class RecipeStep:
     def shown(self) -> str:
         """What a person calls the step."""
         return self.name or _shown(self.work)
+
+
+def filled(text: str, variables: Mapping[str, str], *, shown: str) -> str:
+    """Return a template with its variables filled in; ``$$`` is a dollar sign.
+
+    Args:
+        text: With ``${NAME}`` or ``$NAME`` in it.
+        variables: Name → what stands for it.
+        shown: What errors call the template.
+
+    Raises:
+        InvalidRequest: A name in it is unknown, or a dollar sign stands alone.
+    """
+    if wrong := unknown_variables(text, variables):
+        raise InvalidRequest(f"`{shown}` has {wrong}", hint=FILL)
+    return Template(text).substitute(variables)
+
+
+def unknown_variables(text: str, variables: Collection[str]) -> str:
+    """Return in words what cannot be filled in, the first of it; empty when all can."""
+    for found in Template.pattern.finditer(text):
+        name = found["named"] or found["braced"]
+        line = text.count("\n", 0, found.start()) + 1
+        if found["invalid"] is not None:
+            return f"a `$` alone in line {line}; write `$$` for a dollar sign"
+        if name and name not in variables:
+            return f"`${{{name}}}` in line {line}, which the step's `variables` do not name"
+    return ""
 
 
 def _directory_of(path: str) -> str:

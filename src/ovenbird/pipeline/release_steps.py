@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
 from ovenbird.config.places import Places
+from ovenbird.config.recipes import check_files
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import Aborted, InvalidRequest, NotFound, OvenbirdError
@@ -52,6 +53,7 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
     source, checkout = checked_out(step, request)
     app = load_committed(source, checkout)
     with Places(source, checkout).named():
+        check_files(app.image.recipe, checkout)
         check_feasible(app, step.ports)
     return source, app
 

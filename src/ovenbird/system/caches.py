@@ -14,7 +14,7 @@ from ovenbird.system.locks import file_lock
 
 IDLE = timedelta(hours=6)  # longer than any bake takes: what is in use is never idle
 _FULL = ("No space left on device", "enough free space in")  # the second are apt's words
-_SAID = ": no space left"
+FULL_ENDING = ": no space left"
 
 
 def forget_idle(entries: Sequence[Path], *, keep: int, now: datetime) -> None:
@@ -60,12 +60,16 @@ def full_disk_errors(where: Path, *, hint: str = "") -> Iterator[None]:
             raise
         raise OvenbirdError(f"The disk with `{where}` is full", hint=hint) from error
     except CommandFailed as error:
-        text = f"{error} {error.facts.get('stderr')}"
-        if not any(words in text for words in _FULL) or str(error).endswith(
-            _SAID
-        ):  # by a block inside of this one
+        if not says_full(error):
             raise
-        raise CommandFailed(f"{error}{_SAID}", hint=hint, **error.facts) from error
+        raise CommandFailed(f"{error}{FULL_ENDING}", hint=hint, **error.facts) from error
+
+
+def says_full(error: CommandFailed) -> bool:
+    """Tell whether a program said that a disk is full, and nobody has told it so yet."""
+    text = f"{error} {error.facts.get('stderr')}"
+    told = str(error).endswith(FULL_ENDING)  # by a block inside of this one
+    return not told and any(words in text for words in _FULL)
 
 
 def refuse_full_disk(where: Path, *, needed_mib: int) -> None:

@@ -24,7 +24,8 @@ from ovenbird.system import apt, base_roots, debugfs, image_contents, overlays
 from ovenbird.system.base_roots import INSIDE
 from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
 from ovenbird.system.hands import ChrootHands
-from ovenbird.system.recipes import steps
+from ovenbird.system.recipes import logs, steps
+from ovenbird.system.recipes.logs import BakeLog
 
 UNREAD = "apt says above which list it could not read, or whose signature is not its key's"
 NOT_INSTALLED = "apt says above which package could not be fetched, verified or installed"
@@ -35,7 +36,7 @@ class Workshop:
 
     Args:
         directory: For mounts and clones of bakes under way.
-        cache: For apt's indexes and archives, between bakes.
+        cache: Between bakes: apt's indexes and archives, and tools that are lent to images.
     """
 
     def __init__(self, directory: Path, *, cache: Path) -> None:
@@ -57,9 +58,13 @@ class Workshop:
         with base_roots.opened(disk, place) as root, ExitStack() as stack:
             base_roots.furnish(stack, root, cache=cache)
             _connect(stack, root, repository)
-            room = Room(place, disk=disk, progress=progress, cache=cache)
+            log = stack.enter_context(logs.kept(self._log(key), tell=progress))
+            room = Room(place, disk=disk, log=log, cache=cache)
             room.update()
             yield room
+
+    def _log(self, key: str) -> Path:
+        return self._directory / "logs" / f"{key[:16]}.log"
 
     def _apt_cache(self, disk: Path) -> Path:
         return self._cache / disk.stem
@@ -68,16 +73,17 @@ class Workshop:
 class Room:
     """A base disk's root file system that can be changed."""
 
-    def __init__(self, place: Path, *, disk: Path, progress: Progress, cache: Path) -> None:
-        self._place, self._disk, self._progress, self._cache = place, disk, progress, cache
+    def __init__(self, place: Path, *, disk: Path, log: BakeLog, cache: Path) -> None:
+        self._place, self._disk, self._log, self._cache = place, disk, log, cache
         self._root = place / "root"
         self._upper = place / "layer/upper"
-        self._hands = ChrootHands(self._root, tell=progress)
+        self._hands = ChrootHands(self._root, tell=log)
         self._changes: tuple[overlays.Change, ...] = ()
 
     def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
         """Do one step of the recipe; a failing one fails the bake."""
-        steps.perform(step, self._hands, directory=directory, progress=self._progress)
+        tools = self._cache.parent / "tools"
+        steps.perform(step, self._hands, directory=directory, log=self._log, tools=tools)
 
     def update(self) -> None:
         """Read package indexes: our own always, the distribution's when they are old."""

@@ -100,7 +100,7 @@ def test_the_example_is_a_good_manifest() -> None:
         ("desired: 3", "desired: 9", 21, "must be `min` <= `desired` <= `max`"),
         ("[5, 25, 50]", "[25, 5]", 22, "must rise, each between 1 and 99"),
         ("[deb]", "[exe]", 4, "`package.formats[0]`: must be 'deb', 'rpm', 'apk' or 'archlinux'"),
-        ("shell: [apt-get install -y nginx]", "ansible: x.yml", 15, "known but not built yet"),
+        ("shell: [apt-get install -y nginx]", "x: 1", 15, "known here: `shell`, `file`, "),
         ("observe_s: 300", "baseline: true", 22, "`baseline` is known but not built yet"),
         ("app: hello", "app: hello-web", 1, "is not an app's name"),
         ("dist/,", "../dist/,", 7, "`from` must stay inside the checkout"),

@@ -1,39 +1,77 @@
-"""One step of a recipe, done by hands inside of an image, wherever it is."""
+"""One step of a recipe, done by hands inside of an image, wherever it is.
+
+    when? ─▶ its work, in a module of its own ─▶ done, or an error that names what failed
+
+All of it happens within the step's time, and all that it prints is kept in the bake's log.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.ports import Hands, Progress
-from ovenbird.domain.recipes import RecipeStep, Shell
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.ports import Hands
+from ovenbird.domain.recipes import (
+    Ansible,
+    BroughtFile,
+    Chef,
+    FromDistribution,
+    Puppet,
+    RecipeStep,
+    Shell,
+)
+from ovenbird.system.caches import FULL_ENDING, says_full
+from ovenbird.system.recipes import distribution, files, shell
+from ovenbird.system.recipes.doing import Doing
+from ovenbird.system.recipes.logs import BakeLog
+from ovenbird.system.recipes.step_hands import StepHands
 
-MEND = "Mend `image.recipe`, or what it calls"
+FULL = "Write less, or take a base image with a larger root; `/tmp` and `/run` are not kept"
 
 
-def perform(step: RecipeStep, hands: Hands, *, directory: Path | None, progress: Progress) -> None:
-    """Do one step.
+def perform(
+    step: RecipeStep, hands: Hands, *, directory: Path | None, log: BakeLog, tools: Path
+) -> None:
+    """Do one step; what it leaves running ends with it.
 
     Args:
         step: What to do.
-        hands: Inside of the image.
+        hands: Inside of the image; what is printed there is told to the log.
         directory: The app's directory; None when no step reads a file.
-        progress: Told what is done.
+        log: Of the bake.
+        tools: Directory for what is made once on this host and lent to images.
 
     Raises:
-        CommandFailed: It failed, or ran too long.
-        InvalidRequest: A file that it reads is missing.
+        CommandFailed: It failed, or ran too long; the hint says where the log is.
+        InvalidRequest: A file that it reads is missing, or a template cannot be filled in.
     """
-    match step.work:
+    log.turn_page()
+    doing = Doing(
+        step=step, hands=StepHands(hands, step), directory=directory, log=log, tools=tools
+    )
+    try:
+        if shell.is_wanted(doing):
+            _do(doing)
+    except CommandFailed as error:
+        raise _explained(error, log) from error
+
+
+def _do(doing: Doing) -> None:
+    match doing.step.work:
         case Shell(lines=lines):
-            for line in lines:
-                progress(f"$ {line}")
-                hands.run(
-                    ["sh", "-e", "-c", line],
-                    environment=step.variables,
-                    timeout_s=step.timeout_s,
-                    said=line,
-                    hint=MEND,
-                )
-        case _:
-            raise InvalidRequest(f"`{step.shown}` in `{directory}` is not known here", hint=MEND)
+            shell.run(lines, doing)
+        case BroughtFile() as file:
+            files.bring(file, doing)
+        case FromDistribution(names=names):
+            distribution.install(names, doing)
+        case Ansible() | Chef() | Puppet():
+            raise CommandFailed(f"`{doing.step.shown}` is not known here")
+
+
+def _explained(error: CommandFailed, log: BakeLog) -> CommandFailed:
+    """Return an error that says where the log is, and when it was space that was missing."""
+    text, hint = str(error), error.hint
+    if says_full(error):
+        text, hint = f"The image's root file system is full: {text}{FULL_ENDING}", FULL
+    facts = {**error.facts, "log": str(log.path)}
+    return CommandFailed(text, hint=f"{hint}; all of it is in `{log.path}`", **facts)
