@@ -1,0 +1,138 @@
+"""Real recipe steps in a real room: what they do to the image, and what they leave there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ovenbird.config.settings import cache_home
+from ovenbird.domain.errors import CommandFailed
+from ovenbird.domain.recipes import BroughtFile, FromDistribution, RecipeStep, Shell, Work
+from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.repository import PackageRepository
+from ovenbird.sandbox import base_images
+from ovenbird.system.directory_storage import DirectoryStorage
+from ovenbird.system.workshop import Room, Workshop
+from tests.unit.packaging.repositories import built
+
+pytestmark = pytest.mark.boot
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+NOT_KEPT = ("dev", "proc", "run", "sys", "tmp", "var/cache/apt/archives", "var/lib/apt/lists")
+
+
+class Opened:
+    """A room with an app's directory beside it, and what was said in it."""
+
+    def __init__(self, room: Room, root: Path, app: Path, said: list[str]) -> None:
+        self._room, self.root, self.app, self.said = room, root, app, said
+
+    def do(self, work: Work, **more: object) -> list[str]:
+        """Do a step; return what it said."""
+        before = len(self.said)
+        self._room.perform(RecipeStep(work=work, **more), directory=self.app)  # type: ignore[arg-type]
+        return self.said[before:]
+
+    def write(self, name: str, text: str) -> None:
+        path = self.app / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def files(self) -> dict[str, str]:
+        """Return path → kind, mode, owner and bytes of all that an image would keep."""
+        return {
+            str(path.relative_to(self.root)): _fingerprint(path)
+            for top in sorted(self.root.iterdir())
+            for path in _below(top, self.root)
+        }
+
+
+def _below(top: Path, root: Path) -> Iterator[Path]:
+    if str(top.relative_to(root)) in NOT_KEPT:
+        return
+    yield top
+    if top.is_dir() and not top.is_symlink():
+        for path in sorted(top.iterdir()):
+            yield from _below(path, root)
+
+
+def _fingerprint(path: Path) -> str:
+    found = path.lstat()
+    held = ""
+    if path.is_symlink():
+        held = str(path.readlink())
+    elif path.is_file():
+        held = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"{found.st_mode:o} {found.st_uid}:{found.st_gid} {held}"
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """One room for all of them; each step stands on what those before it left."""
+    home = tmp_path_factory.mktemp("recipes")
+    repository = PackageRepository(
+        DirectoryStorage(home / "repository"), name="main", signer=SigningKey(home / "keys")
+    )
+    state = repository.publish([built(home / "hello", "hello")], channel="candidate", at=AT)
+    disk = base_images.ensure_base_disk(cache_home(), print)
+    said: list[str] = []
+    workshop = Workshop(home / "bakes", cache=cache_home() / "apt")
+    (home / "app").mkdir()
+    with workshop.open(disk, key="f" * 64, repository=state, progress=said.append) as room:
+        yield Opened(room, home / "bakes" / ("f" * 16) / "root", home / "app", said)
+    mounts = Path("/proc/self/mounts").read_text()
+    assert str(home) not in mounts
+
+
+def test_files_packages_and_shell_change_the_image_and_nothing_else(opened: Opened) -> None:
+    before = opened.files()
+    opened.write("ops/t", "${WHO}")
+
+    opened.do(
+        BroughtFile(source="ops/t", target="/var/run/../opt/t", is_template=True),
+        variables={"WHO": "me"},
+    )
+    opened.do(Shell(lines=("useradd --system hello", "echo $A > /opt/shell")), variables={"A": "1"})
+    opened.do(BroughtFile(source="ops/", target="/opt/tree", owner="hello", mode="0640"))
+    opened.do(FromDistribution(names=("bc",)))
+
+    after = opened.files()
+    changed = {path for path in after if after[path] != before.get(path)}
+    known = ("usr/", "var/lib/dpkg", "var/log", "var/cache", "etc/", "var/lib/apt")
+    assert {path for path in changed if not path.startswith(known)} == {
+        "opt/shell", "opt/t", "opt/tree", "opt/tree/t",
+    }  # fmt: skip
+    assert "usr/bin/bc" in changed
+    assert (opened.root / "opt/t").read_text() == "me"
+
+
+def test_nothing_that_a_step_starts_outlives_it(opened: Opened) -> None:
+    opened.do(Shell(lines=("(setsid sleep 7391 &) ; sleep 0.1",)))
+
+    with pytest.raises(CommandFailed, match=r"`sleep 7392.*` ran past 0\.5 s"):
+        opened.do(Shell(lines=("sleep 7392 & setsid sleep 7393",)), timeout_s=0.5)
+
+    assert [line for line in processes() if " 739" in line] == []
+
+
+def processes() -> list[str]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(place.read_text().replace("\0", " "))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def test_a_full_image_is_said_to_be_full(opened: Opened) -> None:
+    with pytest.raises(CommandFailed, match=r"^The image's root file system is full: ") as caught:
+        opened.do(Shell(lines=("fallocate --length 900G /srv/big",)))
+
+    log = Path(str(caught.value.facts["log"]))
+    assert "No space left on device" in log.read_text()
+    assert str(log) in caught.value.hint
+    opened.do(Shell(lines=("rm -f /srv/big",)))
