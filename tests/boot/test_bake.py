@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from ovenbird.config.manifest import load_manifest
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.domain.images import Baked, BakeRequest, Image, ImageId, PackagePin
+from ovenbird.domain.images import PROVENANCE_TAG, Baked, BakeRequest, Image, ImageId, PackagePin
+from ovenbird.domain.provenance import FILES, SBOM, Origin
 from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.packaging.keys.signing import SigningKey
+from ovenbird.packaging.repositories.image_evidence import ImageEvidence
 from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
@@ -30,7 +33,7 @@ from ovenbird.stages.bake import bake
 from ovenbird.stages.build import build
 from ovenbird.stages.kitchen import Kitchen
 from ovenbird.stages.share import share
-from ovenbird.system import git
+from ovenbird.system import git, image_contents
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.disks import mounted_root
@@ -57,6 +60,9 @@ class Bakery:
             disk, account=endpoint.development, snapshots=self.snapshots
         )
         self.request = self._request(self._published())
+        self.evidence = ImageEvidence(
+            DirectoryStorage(home / "repository"), SigningKey(home / "keys")
+        )
 
     def _published(self) -> tuple[PackagePin, RepositoryState]:
         app = self.home / "hello"
@@ -98,7 +104,12 @@ class Bakery:
     def bake(self, request: BakeRequest) -> Baked:
         return bake(
             request,
-            kitchen=Kitchen(images=self.images, snapshots=self.snapshots, workshop=self.workshop),
+            kitchen=Kitchen(
+                images=self.images,
+                snapshots=self.snapshots,
+                workshop=self.workshop,
+                evidence=self.evidence,
+            ),
             progress=self.said.append,
         )
 
@@ -146,6 +157,23 @@ def test_the_image_holds_the_app_and_nothing_of_the_bake(
         "unit": True, "enabled": True, "nginx": True, "default site": False, "policy": False,
         "source": False, "machine-id": "", "archives": [], "lists": [],
     }  # fmt: skip
+
+
+def test_the_evidence_of_an_image_is_what_reading_its_disk_again_gives(
+    bakery: Bakery, baked: Baked, tmp_path: Path
+) -> None:
+    place = baked.image.bake_key, baked.image.tags[PROVENANCE_TAG]
+    disk = bakery.snapshots.download(baked.image.root_snapshot_id)
+
+    with mounted_root(disk, tmp_path / "root") as root:
+        found = image_contents.read(root)
+
+    origin = Origin.parse(bakery.evidence.statement(*place).statement)
+    bill = json.loads(bakery.evidence.part(*place, SBOM))
+    listed = {(one["name"], one["version"]) for one in bill["components"]}
+    assert image_contents.unpacked(bakery.evidence.part(*place, FILES)) == found.files
+    assert {(one.name, one.version) for one in found.packages} | {("debian", "12")} == listed
+    assert origin.disk_sha256 == baked.digest_sha256
 
 
 def test_the_same_request_is_baked_once(bakery: Bakery, baked: Baked) -> None:

@@ -52,8 +52,13 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageContents:
-    """Everything in an image's root file system, each sorted: packages by name, files by path."""
+    """Everything in an image's root file system, each sorted: packages by name, files by path.
 
+    Args:
+        distribution: Name and version, as ``debian-12``; empty when the image does not say.
+    """
+
+    distribution: str = ""
     packages: tuple[InstalledPackage, ...] = ()
     files: tuple[ImageFile, ...] = ()
 

@@ -27,6 +27,9 @@ BLOCKS_UPLOADED_TAG = TAG + "blocks-uploaded"
 BLOCKS_TOTAL_TAG = TAG + "blocks-total"
 STRATEGY_TAG = TAG + "strategy"
 COPIED_FROM_TAG = TAG + "copied-from"
+PROVENANCE_TAG = TAG + "provenance-sha256"
+BUILDER_TAG = TAG + "builder"
+BOOT_CHECK_TAG = TAG + "boot-check"
 
 
 class BakeStrategy(StrEnum):
@@ -160,6 +163,7 @@ class BakeRequest:
         files: Path in the app's directory → SHA-256 in hex (and mode) of each file that the
             recipe reads.
         directory: Where those files are on this host; empty when there are none.
+        source_url: Git remote of *commit*.
     """
 
     app: str
@@ -174,6 +178,7 @@ class BakeRequest:
     files: Mapping[str, str] = field(default_factory=dict)
     directory: str = ""
     strategy: BakeStrategy = BakeStrategy.AUTO
+    source_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from ovenbird.domain.ports import Clock, StoragePlace
 from ovenbird.packaging.keys.package_signatures import sign_package
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.cataloged import CatalogedRepository
+from ovenbird.packaging.repositories.image_evidence import ImageEvidence
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store
@@ -71,6 +72,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
             disk=partial(_base_disk, settings, bases, snapshots),
         ),
         sign=open_sign(settings),
+        evidence=open_evidence(settings),
         base_images=base_sources(settings),
         bases=bases,
         bake_environment=settings.bake_environment,
@@ -91,6 +93,11 @@ def open_repository(settings: Settings) -> CatalogedRepository:
         component=found.component,
         base_url=found.base_url,
     )
+
+
+def open_evidence(settings: Settings) -> ImageEvidence:
+    """Return what is known of images: it is kept in the package repository."""
+    return ImageEvidence(open_storage(settings), SigningKey(settings.repository.signing_key))
 
 
 def open_storage(settings: Settings) -> StoragePlace:

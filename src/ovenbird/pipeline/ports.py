@@ -13,6 +13,7 @@ from ovenbird.domain.ports import (
     Builders,
     BuildRooms,
     Clock,
+    ImageEvidence,
     ImageLives,
     Images,
     ImageUses,
@@ -57,6 +58,7 @@ class Ports:
         release_channel: What was promoted everywhere is published to it; empty for none.
         rooms: Base images for builds in them; None where there are none.
         sign: Signs packages that were built; None to leave them unsigned.
+        evidence: Keeps what is known of images; None to keep nothing.
         base_images: Name in manifests → how the image is found.
         bases: Finds them, in the account that bakes.
         builders: Bakes by a builder instance; None where there is no network for one.
@@ -78,6 +80,7 @@ class Ports:
     builders: Builders | None = None
     rooms: BuildRooms | None = None
     sign: Sign | None = None
+    evidence: ImageEvidence | None = None
 
     @property
     def images(self) -> Images:
@@ -92,6 +95,7 @@ class Ports:
             snapshots=self.snapshots,
             workshop=self.workshop,
             builders=self.builders,
+            evidence=self.evidence,
         )
 
     def mirror(self, url: str) -> Path:

@@ -111,6 +111,7 @@ def bake(
                 files=files.digests,
                 directory=str(files.directory or ""),
                 strategy=app.image.strategy,
+                source_url=request.url,
             ),
             kitchen=ports.kitchen,
             progress=step.say,

@@ -46,7 +46,9 @@ def bake(request: BakeRequest, *, kitchen: Kitchen, progress: Progress) -> Baked
     if not request.fresh and (baked := kitchen.images.find_baked(key)) is not None:
         progress(f"Found `{baked.name}`, baked before with the same inputs")
         return _found(baked)
-    work = Work(request=request, base=base, key=key, kitchen=kitchen, progress=progress)
+    work = Work(
+        request=request, base=base, key=key, kitchen=kitchen, progress=progress, engine=ENGINE
+    )
     if strategy_of(request.strategy, base) is BakeStrategy.INSTANCE:
         why = "has billing products" if base.is_billed else "is to be baked so"
         progress(f"Baking with a builder instance: `{base.name}` {why}")

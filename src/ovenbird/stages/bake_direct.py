@@ -15,11 +15,15 @@ from ovenbird.domain.images import (
     BLOCKS_TOTAL_TAG,
     BLOCKS_UPLOADED_TAG,
     DISK_TAG,
+    PROVENANCE_TAG,
     Baked,
     BakeRequest,
     BakeStrategy,
     Image,
 )
+from ovenbird.domain.ports import DirectRoom
+from ovenbird.domain.provenance import Evidence
+from ovenbird.stages.attest import attest, kept_meanwhile
 from ovenbird.stages.kitchen import Work, common_tags, fill
 
 
@@ -40,9 +44,11 @@ def direct(work: Work) -> Baked:
             blocks = room.changed_blocks()
             total = room.total_blocks()
         notes = room.notes()
-    tags = _tags(work, blocks=blocks, total=total)
+        tags = _tags(work, blocks=blocks, total=total)
+        with work.timed("evidence"):
+            evidence = _evidence(work, room, tags)
     work.progress(f"Uploading {len(blocks)} of {total} blocks")
-    with work.timed("upload"):
+    with work.timed("upload"), kept_meanwhile(work, evidence):
         snapshot_id = snapshots.upload(
             blocks,
             parent=base.root_snapshot_id,
@@ -76,6 +82,15 @@ def _tags(work: Work, *, blocks: Mapping[int, bytes], total: int) -> dict[str, s
         BLOCKS_UPLOADED_TAG: str(len(blocks)),
         BLOCKS_TOTAL_TAG: str(total),
     }
+
+
+def _evidence(work: Work, room: DirectRoom, tags: dict[str, str]) -> Evidence | None:
+    """Return what is to be kept of the image, and name it in the tags."""
+    if work.kitchen.evidence is None:
+        return None
+    evidence = attest(work, room.contents(), disk_sha256=tags[DISK_TAG])
+    tags[PROVENANCE_TAG] = evidence.digest_sha256
+    return evidence
 
 
 def _token(request: BakeRequest, base: Image, tags: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 
@@ -17,6 +18,7 @@ from ovenbird.domain.images import (
     APP_TAG,
     BAKE_KEY_TAG,
     BASE_IMAGE_TAG,
+    BUILDER_TAG,
     COMMIT_TAG,
     PACKAGES_TAG,
     RELEASE_TAG,
@@ -30,6 +32,7 @@ from ovenbird.domain.ports import (
     BakeRoom,
     BakeWorkshop,
     Builders,
+    ImageEvidence,
     Images,
     Progress,
     Snapshots,
@@ -44,23 +47,30 @@ class Kitchen:
 
     Args:
         builders: For bakes by a builder instance; None where there are none.
+        evidence: Keeps what is known of images; None to keep nothing.
     """
 
     images: Images
     snapshots: Snapshots
     workshop: BakeWorkshop
     builders: Builders | None = None
+    evidence: ImageEvidence | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """One bake under way: what it is for, and how long each phase took."""
+    """One bake under way: what it is for, and how long each phase took.
+
+    Args:
+        engine: Number of the bake engine.
+    """
 
     request: BakeRequest
     base: Image
     key: str
     kitchen: Kitchen
     progress: Progress
+    engine: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -110,4 +120,10 @@ def common_tags(work: Work, strategy: BakeStrategy) -> dict[str, str]:
         BASE_IMAGE_TAG: work.base.image_id,
         PACKAGES_TAG: pins[:TAG_CHARS],
         STRATEGY_TAG: strategy.value,
+        BUILDER_TAG: f"ovenbird {builder_version()}, engine {work.engine}",
     }
+
+
+def builder_version() -> str:
+    """Return the version of the program that bakes."""
+    return version("ovenbird")

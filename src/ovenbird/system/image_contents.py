@@ -31,6 +31,7 @@ from ovenbird.system.overlays import Change, Removed
 
 STATUS = "var/lib/dpkg/status"
 INSTALLED = "install ok installed"
+OS_RELEASES = ("usr/lib/os-release", "etc/os-release")
 RPM_PLACES = ("usr/lib/sysimage/rpm", "var/lib/rpm")
 RPM_DATABASES = ("rpmdb.sqlite", "Packages.db", "Packages")
 RPM_JOURNAL = "rpmdb.sqlite-wal"
@@ -45,7 +46,9 @@ HEAD_BYTES = 4096  # superblocks: of XFS at 0, of ext4 at 1,024
 
 def read(root: Path) -> ImageContents:
     """Return packages and files of a root file system; every file is read."""
-    return ImageContents(packages=packages(root), files=files(root))
+    return ImageContents(
+        distribution=distribution(root), packages=packages(root), files=files(root)
+    )
 
 
 def changed(
@@ -61,7 +64,9 @@ def changed(
         kept: File that keeps the base's list; made when it is missing or damaged.
     """
     return ImageContents(
-        packages=packages(root), files=with_changes(kept_files(lower, kept), changes, upper)
+        distribution=distribution(root),
+        packages=packages(root),
+        files=with_changes(kept_files(lower, kept), changes, upper),
     )
 
 
@@ -175,6 +180,18 @@ def _file(path: Path, shown: str, status: os.stat_result) -> ImageFile:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def distribution(root: Path) -> str:
+    """Return a root's distribution, as ``debian-12``. Source: os-release(5)."""
+    for name in OS_RELEASES:
+        path = root / name
+        if not path.is_symlink() and path.is_file():  # a link may lead out of the root
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            told = dict(line.split("=", 1) for line in lines if "=" in line)
+            words = [told.get(key, "").strip("\"'") for key in ("ID", "VERSION_ID")]
+            return "-".join(word for word in words if word)
+    return ""
 
 
 def packages(root: Path) -> tuple[InstalledPackage, ...]:

@@ -52,7 +52,7 @@ def sbom(package: Package, facts: PackageFacts, unpacked: Path | None, *, at_epo
     found = bundled(unpacked) if unpacked else ()
     parts = [*_needed(package, facts), *_brought(found, facts)]
     document = Bom(
-        serial_number=_serial(package.digest_sha256),
+        serial_number=serial(package.digest_sha256),
         metadata=BomMetaData(component=root, timestamp=datetime.fromtimestamp(at_epoch_s, UTC)),
         components=parts,
     )
@@ -61,7 +61,7 @@ def sbom(package: Package, facts: PackageFacts, unpacked: Path | None, *, at_epo
     return text
 
 
-def _serial(digest_sha256: str) -> uuid.UUID:
+def serial(digest_sha256: str) -> uuid.UUID:
     """Return a number from a digest. Source: RFC 9562, 5.8: version 8 is free for such use."""
     number = int(digest_sha256[:32], 16)
     number = (number & ~(0xF << 76)) | (8 << 76)
