@@ -144,17 +144,6 @@ def test_only_the_owner_changes_who_may_launch(
         )
 
 
-def test_an_image_that_would_have_no_content_is_refused(
-    endpoint: Endpoint, register: Register
-) -> None:
-    image = register("k7")
-
-    with pytest.raises(ClientError, match=r"UnsupportedOperation.*CopyImage"):
-        endpoint.development.ec2.copy_image(
-            Name="copy", SourceImageId=image.image_id, SourceRegion="eu-west-1"
-        )
-
-
 def test_a_shared_snapshot_is_seen_and_used_and_not_changed(endpoint: Endpoint) -> None:
     ours, theirs = endpoint.development, endpoint.production
     snapshot_id = ours.ebs.start_snapshot(VolumeSize=2)["SnapshotId"]

@@ -23,6 +23,7 @@ from moto.core.responses import ActionResult
 from moto.iam.models import iam_backends
 from moto.sts.responses import TokenResponse
 
+from ovenbird.sandbox import organizations
 from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION
 from ovenbird.sandbox.settings_file import ROLE
 
@@ -123,7 +124,7 @@ def _listed(value: Any) -> list[str]:
 
 
 def create() -> dict[str, str]:
-    """Make development's user and production's role; return the user's access key.
+    """Make development's user, production's role, the organisation; return the user's access key.
 
     Returns:
         ``{"access_key_id": ..., "secret_access_key": ...}``
@@ -150,4 +151,5 @@ def create() -> dict[str, str]:
         tags=[],
         max_session_duration="3600",
     )
+    organizations.create()
     return {"access_key_id": key.access_key_id, "secret_access_key": key.secret_access_key}

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ovenbird.domain.blocks import BLOCK_BYTES, GIB_BLOCKS, checksum, linear_checksum
+from ovenbird.domain.blocks import BLOCK_BYTES, GIB_BLOCKS, ZERO_BLOCK, checksum, linear_checksum
 
 SEAL_S = 0.2  # EBS completes asynchronously; the time is not published
 
@@ -43,7 +43,9 @@ class SnapshotBlocks:
     Args:
         blocks: Index → SHA-256 of the block, lowercase hex; those of the parent included.
         written: Indexes that were put since the start.
+        readers: Accounts that may make volumes of it; ``all`` for everybody.
         sealed_at: Monotonic time at which it is completed; None while it takes blocks.
+        failure: Why it is in error once it is sealed; empty when it is not.
     """
 
     snapshot_id: str
@@ -55,12 +57,18 @@ class SnapshotBlocks:
     written: dict[int, str] = field(default_factory=dict)
     readers: set[str] = field(default_factory=set)
     sealed_at: float | None = None
+    failure: str = ""
 
     @property
     def status(self) -> str:
-        """``pending`` or ``completed``."""
-        sealed = self.sealed_at is not None and time.monotonic() >= self.sealed_at
-        return "completed" if sealed else "pending"
+        """``pending``, ``completed`` or ``error``."""
+        if self.sealed_at is None or time.monotonic() < self.sealed_at:
+            return "pending"
+        return "error" if self.failure else "completed"
+
+    def seal(self, failure: str = "") -> None:
+        """Let it be completed, or in error, a moment later."""
+        self.failure, self.sealed_at = failure, time.monotonic() + SEAL_S
 
     def token(self, index: int) -> str:
         """Return the block token of one block."""
@@ -81,14 +89,16 @@ class BlockStore:
         return self._directory / digest[:2] / digest
 
     def get(self, snapshot_id: str, account_id: str, *, to_write: bool = False) -> SnapshotBlocks:
-        """Return a snapshot that the account owns or, for reading, may read.
+        """Return a snapshot that the account owns or, for reading, that is shared with it by name.
+
+        What is public is for volumes and copies only: EBS direct does not read it.
 
         Raises:
             Refused: There is none, as far as this account can tell.
         """
         found = self._snapshots.get(snapshot_id)
         mine = found is not None and found.account_id == account_id
-        shared = found is not None and bool({account_id, "all"} & found.readers)
+        shared = found is not None and account_id in found.readers
         if found is None or not (mine or (shared and not to_write)):
             raise Refused(
                 "ResourceNotFoundException", f"The snapshot '{snapshot_id}' does not exist."
@@ -195,7 +205,15 @@ class BlockStore:
             )
         if aggregate and aggregate != linear_checksum(snapshot.written):
             raise Refused("ValidationException", "The aggregate checksum does not match")
-        snapshot.sealed_at = time.monotonic() + SEAL_S
+        snapshot.seal()
+
+    def keep(self, snapshot: SnapshotBlocks, index: int, data: bytes) -> None:
+        """Write one block of a snapshot that EBS itself takes; zeros over a hole stay one."""
+        if data == ZERO_BLOCK and index not in snapshot.blocks:
+            return
+        digest = hashlib.sha256(data).hexdigest()
+        self._store(digest, data)
+        snapshot.blocks[index] = digest
 
     def _store(self, digest: str, data: bytes) -> None:
         path = self.path(digest)

@@ -22,9 +22,12 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.ebs.responses import EBSResponse
 from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.elastic_block_store import Snapshot, Volume
+from moto.ec2.utils import random_snapshot_id, random_volume_id
 from moto.iam.models import get_account_id_from
 
 from ovenbird.domain.blocks import BLOCK_BYTES
+from ovenbird.sandbox import encryption
 from ovenbird.sandbox.block_store import BlockStore, Refused, SnapshotBlocks, changed_blocks
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.places import Places
@@ -83,10 +86,13 @@ def start_snapshot(self: EBSResponse) -> ActionResult:
                 "The request uses the same client token as a previous, but non-identical request.",
             )
         if snapshot is None:
-            if parent:
-                store().check_parent(parent, account, size)
-            ec2 = _made(
-                ec2_backends[account][region], size, self._get_param("Description") or "", tags
+            key = _key(self, parent)
+            ec2 = made(
+                ec2_backends[account][region],
+                size=size,
+                description=self._get_param("Description") or "",
+                tags={tag["Key"]: tag["Value"] for tag in tags},
+                key=key,
             )
             snapshot = store().add(
                 SnapshotBlocks(
@@ -108,18 +114,58 @@ def start_snapshot(self: EBSResponse) -> ActionResult:
             "Tags": tags,
             "Description": self._get_param("Description"),
             "ParentSnapshotId": parent,
+            "KmsKeyArn": ec2_backends[account][region].snapshots[snapshot.snapshot_id].kms_key_id,
         }
     )
 
 
-def _made(backend: EC2Backend, size: int, description: str, tags: list[dict[str, str]]) -> Any:
-    """Make EC2's record of a snapshot; it wants a volume, which is gone at once."""
-    volume = backend.create_volume(size=size, zone_name=f"{backend.region_name}a")
-    snapshot = backend.create_snapshot(volume_id=volume.id, description=description)
-    backend.delete_volume(volume.id)
+def made(
+    backend: EC2Backend, *, size: int, description: str, tags: Mapping[str, str], key: str = ""
+) -> Snapshot:
+    """Make EC2's record of a snapshot, pending; it wants a volume, which is gone at once.
+
+    Args:
+        backend: Of its owner, in its Region.
+        size: GiB.
+        description: Of the snapshot.
+        tags: Of the snapshot.
+        key: ARN of the key that it is encrypted with; empty when it is not.
+    """
+    volume = Volume(backend, random_volume_id(), size, None)  # type: ignore[abstract] # moto does so
+    snapshot = Snapshot(backend, random_snapshot_id(), volume, description, kms_key_id=key or None)
     snapshot.status = "pending"
-    snapshot.add_tags({tag["Key"]: tag["Value"] for tag in tags})
+    backend.snapshots[snapshot.id] = snapshot
+    snapshot.add_tags(dict(tags))
     return snapshot
+
+
+def _key(self: EBSResponse, parent: str | None) -> str:
+    """Return the ARN of a new snapshot's key: its parent's, or what is asked for.
+
+    Source: EBS user guide, "Encryption outcomes for the EBS direct APIs".
+    """
+    backend = ec2_backends[self.current_account][self.region]
+    named, asked = self._get_param("KmsKeyArn") or "", self._get_param("Encrypted")
+    if parent:
+        if asked is not None or named:
+            raise Refused("ValidationException", "A child is encrypted as its parent is")
+        store().check_parent(parent, self.current_account, int(self._get_param("VolumeSize")))
+        key = _records()[parent].kms_key_id or ""
+        if not key and encryption.is_default(backend):
+            raise Refused("ValidationException", "The parent snapshot is not encrypted")
+    elif named and not asked:
+        raise Refused("ValidationException", "KmsKeyArn needs Encrypted")
+    else:
+        key = encryption.chosen(backend, source="", encrypted=bool(asked), key=named)
+    if key and not encryption.may_use(key, account_id=self.current_account):
+        raise Refused("ValidationException", f"The key {key} cannot be used")
+    return key
+
+
+def _records() -> dict[str, Snapshot]:
+    """Return EC2's records of the snapshots of all accounts and Regions."""
+    regions = [backend for account in list(ec2_backends.values()) for backend in account.values()]
+    return {key: found for backend in regions for key, found in backend.snapshots.items()}
 
 
 def complete_snapshot(self: EBSResponse) -> ActionResult:

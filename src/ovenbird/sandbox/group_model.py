@@ -26,7 +26,7 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.models.launch_templates import LaunchTemplateVersion
 from moto.elbv2.models import FakeTargetGroup
 
-from ovenbird.sandbox import images
+from ovenbird.sandbox import image_model
 from ovenbird.sandbox.group_decisions import LEAVING, Life, Peer, sizes
 
 REMEMBERED = 200  # activities of one group
@@ -258,7 +258,7 @@ def refuse_template(backend: EC2Backend, given: dict[str, Any]) -> None:
         image_id = template.get_version(given.get("Version") or "$Default").image_id
     except EC2ClientError as error:
         raise ValidationError(_not_whole(error.message)) from error
-    if image_id.startswith("ami-") and image_id not in images.visible(backend):
+    if image_id.startswith("ami-") and image_id not in image_model.visible(backend):
         raise ValidationError(_not_whole(f"The image id '[{image_id}]' does not exist"))
 
 

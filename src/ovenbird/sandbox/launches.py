@@ -34,7 +34,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import convert_tag_spec
 from moto.ssm.models import ssm_backends
 
-from ovenbird.sandbox import images
+from ovenbird.sandbox import image_model
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.snapshots import find_snapshot
 
@@ -98,7 +98,7 @@ def _as_ec2(original: Any) -> Any:
             if earlier := _earlier(self, named.get("client_token"), asked):
                 return earlier
             template = _template(self, named.get("launch_template"))
-            ami = images.launchable(
+            ami = image_model.launchable(
                 _resolved(self, image_id or template.get("ImageId", "")), self.account_id
             )
             overrides = (
@@ -251,7 +251,7 @@ def _complete(
     instance: Instance, ami: Ami, devices: Mapping[str, Words], nics: list[Words]
 ) -> None:
     """Write on an instance what moto has no words for."""
-    instance.root_snapshot_id = images.root_snapshot(ami)  # type: ignore[attr-defined]
+    instance.root_snapshot_id = image_model.root_snapshot(ami)  # type: ignore[attr-defined]
     for device, mapping in instance.get_block_device_mapping:
         volume = instance.ec2_backend.get_volume(mapping.volume_id)
         volume.snapshot_id = devices[device].get("SnapshotId")

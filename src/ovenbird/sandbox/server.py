@@ -42,10 +42,12 @@ from ovenbird.sandbox import (
     balancers,
     blocks,
     buckets,
+    encryption,
     groups,
     images,
     instances,
     metrics,
+    snapshot_copies,
     snapshots,
     status,
 )
@@ -105,7 +107,9 @@ def install(places: Places) -> None:
     BaseModel.__new__ = _untracked
     blocks.install(places)
     buckets.install()
+    encryption.install()
     snapshots.install()
+    snapshot_copies.install()
     images.install()
     instances.install()
     accounts.install()

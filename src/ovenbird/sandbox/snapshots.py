@@ -7,6 +7,10 @@ for. moto 5.2.5 shows an account nothing but its own, ignores OwnerIds, and know
 
 What EC2 says of a snapshot's state is what the block store says.
 
+An encrypted snapshot is never public, and one that is encrypted with AWS's own key for EBS is
+shared with nobody; a volume of an encrypted snapshot is encrypted, with the snapshot's key if
+no other one is named. CreateVolumePermission is read from the call, too.
+
 Source: moto/ec2/models/elastic_block_store.py, responses/elastic_block_store.py; EC2 API
 reference, DescribeSnapshots, CreateVolume, ModifySnapshotAttribute.
 """
@@ -17,13 +21,13 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot, Volume
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 
-from ovenbird.sandbox import blocks
+from ovenbird.sandbox import blocks, encryption
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.pages import page_of
 
@@ -33,6 +37,7 @@ def install() -> None:
     EBSBackend.describe_snapshots = seeing(EBSBackend.describe_snapshots, "snapshots", visible)
     EBSBackend.create_volume = _of_others(EBSBackend.create_volume)
     ElasticBlockStore.describe_snapshots = describe_snapshots
+    ElasticBlockStore.modify_snapshot_attribute = modify_snapshot_attribute
     for name in ("add_create_volume_permission", "remove_create_volume_permission"):
         setattr(EBSBackend, name, _readers_follow(getattr(EBSBackend, name)))
 
@@ -90,6 +95,42 @@ def describe_snapshots(self: ElasticBlockStore) -> ActionResult:
     return ActionResult({"Snapshots": page, "NextToken": token})
 
 
+def modify_snapshot_attribute(self: ElasticBlockStore) -> EmptyResult:
+    """Stand in for ModifySnapshotAttribute."""
+    self.error_on_dryrun()
+    backend, snapshot_id = self.ec2_backend, self._get_param("SnapshotId")
+    snapshot = backend.get_snapshot(snapshot_id)
+    given = self._get_param("CreateVolumePermission", {})
+    adds, removes = given.get("Add", []), given.get("Remove", [])
+    named = [{"UserId": user} for user in self._get_param("UserIds", [])]
+    named += [{"Group": group} for group in self._get_param("GroupNames", [])]
+    operation = self._get_param("OperationType")
+    adds = [*adds, *(named if operation == "add" else [])]
+    removes = [*removes, *(named if operation == "remove" else [])]
+    if adds:
+        _refuse_to_share(snapshot, public=any("Group" in one for one in adds))
+    for change, ones in (
+        (backend.add_create_volume_permission, adds),
+        (backend.remove_create_volume_permission, removes),
+    ):
+        users = [one["UserId"] for one in ones if "UserId" in one]
+        groups = [one["Group"] for one in ones if "Group" in one]
+        if ones:
+            change(snapshot_id, user_ids=users, groups=groups)
+    return EmptyResult()
+
+
+def _refuse_to_share(snapshot: Snapshot, *, public: bool) -> None:
+    if not snapshot.kms_key_id:
+        return
+    if encryption.is_managed(snapshot.kms_key_id):
+        raise EC2ClientError(
+            "InvalidParameter", "Encrypted snapshots with EBS default key cannot be shared"
+        )
+    if public:
+        raise EC2ClientError("InvalidParameter", "Encrypted snapshots cannot be made public")
+
+
 def seeing(
     original: Any, attribute: str, visible: Callable[[EC2Backend], Mapping[str, Any]]
 ) -> Any:
@@ -125,6 +166,7 @@ def _of_others(original: Any) -> Any:
         **named: Any,
     ) -> Volume:
         snapshot = find_snapshot(self, snapshot_id) if snapshot_id else None
+        _encrypted(self, named, source=(snapshot.kms_key_id or "") if snapshot else "")
         if snapshot is None or snapshot_id in self.snapshots:
             volume: Volume = original(self, size, zone_name, snapshot_id, *words, **named)
             return volume
@@ -133,6 +175,18 @@ def _of_others(original: Any) -> Any:
         return volume
 
     return create_volume
+
+
+def _encrypted(backend: EC2Backend, named: dict[str, Any], *, source: str) -> None:
+    """Write a new volume's key into moto's words; a snapshot's own key goes with it."""
+    asked = str(named.get("encrypted") or "").lower() == "true"
+    if source and not named.get("kms_key_id"):
+        key = source
+    else:
+        key = encryption.chosen(
+            backend, source=source, encrypted=asked, key=named.get("kms_key_id") or ""
+        )
+    named["encrypted"], named["kms_key_id"] = bool(key), key or None
 
 
 def _restorable(snapshot: Snapshot, user: str, account_id: str) -> bool:
@@ -153,6 +207,7 @@ def _current(snapshot: Snapshot) -> Snapshot:
     """Let EC2's record of a snapshot say what the block store says."""
     if found := blocks.store().find(snapshot.id):
         snapshot.status = found.status
+        snapshot.state_message = found.failure if found.status == "error" else None  # type: ignore[attr-defined]
     return snapshot
 
 
