@@ -152,7 +152,8 @@ class World:
     def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
         """Both accounts see the same tags here."""
 
-    def download(self, snapshot_id: SnapshotId) -> Path:
+    def download(self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None) -> Path:
+        assert parent is None
         with self.state() as state:
             state.throttled -= 1
         if state.throttled >= 0:

@@ -212,7 +212,10 @@ def test_another_account_reads_a_snapshot_only_when_it_is_shared(
 def test_pending_snapshots_of_a_dead_bake_are_forgotten(
     endpoint: Endpoint, snapshots: EbsSnapshots
 ) -> None:
-    tags: list[Any] = [{"Key": "ovenbird:bake-key", "Value": "dead"}]
+    tags: list[Any] = [
+        {"Key": "ovenbird:bake-key", "Value": "dead"},
+        {"Key": "ovenbird:unregistered", "Value": "true"},
+    ]
     snapshot_id = endpoint.development.ebs.start_snapshot(VolumeSize=1, Tags=tags)["SnapshotId"]
 
     snapshots.forget_unfinished("ovenbird:bake-key", "dead", keep=SnapshotId("snap-1"))

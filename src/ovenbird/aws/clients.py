@@ -8,6 +8,7 @@ Source: STS API reference, AssumeRole; botocore, RefreshableCredentials.
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,12 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import DeferredRefreshableCredentials
+from botocore.exceptions import NoCredentialsError
+from botocore.httpsession import get_cert_path
 from botocore.loaders import Loader, create_loader
 
 from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.signatures import Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -111,6 +115,20 @@ class Account:
     def sts(self) -> STSClient:
         """STS."""
         return self._session.client("sts", **self._options)
+
+    def signer(self, service: str) -> Signer:
+        """Return what signs requests to a service as this account; keys are kept fresh."""
+        found = self._session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        return Signer(service=service, region=self.access.region, keys=found.get_frozen_credentials)
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Whom connections of our own trust: the same as boto's."""
+        core = self._session._session  # noqa: SLF001 - boto3 has no public door for it
+        chosen = core.get_config_variable("ca_bundle") or get_cert_path(verify=True)
+        return ssl.create_default_context(cafile=chosen)
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -39,6 +39,8 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "InternalError": Throttled,
     "InternalFailure": Throttled,
     "InternalServerException": Throttled,
+    "ConcurrentLimitExceededException": Throttled,
+    "SnapshotCreationPerVolumeRateExceeded": Throttled,
     "InsufficientInstanceCapacity": CapacityShortage,
     "InvalidAMIID.NotFound": NotFound,
     "InvalidAMIID.Unavailable": NotFound,
@@ -55,6 +57,8 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "DuplicateTargetGroupName": Conflict,
     "PriorityInUse": Conflict,
     "ResourceInUse": Conflict,
+    "InvalidSnapshot.InUse": Conflict,
+    "ConflictException": Conflict,
     "ScalingActivityInProgress": Conflict,
     "InvalidParameterValue": InvalidRequest,
     "InvalidAMIID.Malformed": InvalidRequest,
@@ -70,6 +74,7 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "NotFoundException": NotFound,  # of KMS
     "InvalidKMSKey.NotFound": NotFound,
 }
+_BUSY = "The account's quota is used up: start the same command again later, or have it raised"
 _ALLOWED = "Do the policies of the role, or of the credentials, allow it?"
 HINTS = {
     "InvalidAMIID.NotFound": "Is it in this account and Region, or shared with this account?",
@@ -77,6 +82,9 @@ HINTS = {
     "AccessDenied": "Does the role exist, and does its trust policy name this account?",
     "AccessDeniedException": _ALLOWED,
     "UnauthorizedOperation": _ALLOWED,
+    "RequestThrottledException": _BUSY,
+    "RequestLimitExceeded": _BUSY,
+    "ConcurrentLimitExceededException": "Too many snapshots are pending: start again later",
     "InvalidClientTokenId": "Look at the credentials file and the profile in the settings",
     "ExpiredToken": "Log in again",
     "ExpiredTokenException": "Log in again",

@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ovenbird.aws import registration
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import HINTS, cloud_errors
 from ovenbird.aws.tags import from_aws, to_aws
+from ovenbird.aws.unregistered import unmark
 from ovenbird.aws.waiting import await_state
 from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, Image, ImageId, SnapshotId
@@ -20,14 +22,15 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
 
 AVAILABLE_WITHIN = timedelta(minutes=5)
+DESCRIBED_WITHIN = timedelta(seconds=30)
 UNKNOWN_KEY = "unknown"  # it is encrypted, and we may not see its snapshot
 
 
 class Ec2Images:
     """The :class:`ovenbird.domain.ports.Images` that asks EC2.
 
-    Permissions: ec2:DescribeImages, ec2:RegisterImage, ec2:CreateTags,
-    ec2:ModifyImageAttribute, ec2:ModifySnapshotAttribute.
+    Permissions: ec2:DescribeImages, ec2:DescribeImageAttribute, ec2:RegisterImage,
+    ec2:CreateTags, ec2:DeleteTags, ec2:ModifyImageAttribute, ec2:ModifySnapshotAttribute.
 
     Args:
         account: Whose images.
@@ -118,36 +121,23 @@ class Ec2Images:
             Conflict: Another image has the name.
         """
         try:
-            image_id = self._register(name, base, snapshot_id, tags)
+            image_id = registration.register(
+                self._ec2, name=name, base=base, snapshot_id=snapshot_id, tags=tags
+            )
         except Conflict:
-            found = self.find_by_name(name)
+            found = self._awaited(name)
             if found is None or found.root_snapshot_id != snapshot_id:
                 raise
             image_id = found.image_id
+        unmark(self._ec2, snapshot_id)
         return self._available(image_id)
 
-    def _register(
-        self, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
-    ) -> ImageId:
-        boot = {"BootMode": base.boot_mode} if base.boot_mode else {}
-        with cloud_errors(f"registering image `{name}`"):
-            answer = self._ec2.register_image(
-                Name=name,
-                Architecture=base.architecture,  # type: ignore[arg-type]
-                VirtualizationType="hvm",
-                EnaSupport=base.ena,
-                ImdsSupport="v2.0",
-                RootDeviceName=base.root_device_name,
-                BlockDeviceMappings=[
-                    {
-                        "DeviceName": base.root_device_name,
-                        "Ebs": {"SnapshotId": snapshot_id, "DeleteOnTermination": True},
-                    }
-                ],
-                TagSpecifications=[{"ResourceType": "image", "Tags": to_aws(tags)}],
-                **boot,  # type: ignore[arg-type]
-            )
-        return ImageId(answer["ImageId"])
+    def _awaited(self, name: str) -> Image | None:
+        """Return the image of a name that is taken; EC2 may describe a new one late."""
+        deadline = self._clock.now() + DESCRIBED_WITHIN
+        while (found := self.find_by_name(name)) is None and self._clock.now() < deadline:
+            self._clock.sleep(1)
+        return found
 
     def share(self, image: Image, *, account_id: str) -> None:
         """Let another account launch the image and read its snapshot; safe to repeat."""

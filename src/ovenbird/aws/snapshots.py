@@ -1,42 +1,31 @@
-"""Snapshots by the EBS direct APIs: read once into a sparse file, uploaded as a difference.
+"""Snapshots by the EBS direct APIs: one door to reading, writing, comparing and tidying.
 
-Source: EBS direct APIs reference; coldsnap #43 and #56 (a new snapshot may be unknown for
-up to two minutes); facts measured on 2026-11-23: 16 threads fill two cores.
+snapshots ─┬─▶ snapshot_reading ─┬─▶ block_calls ─▶ pacing, block_transports ─▶ signatures
+           ├─▶ snapshot_writing ─┘
+           └─▶ unregistered
+
+Source: EBS direct APIs reference.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+from ovenbird.aws.block_calls import BlockCalls
 from ovenbird.aws.clients import Account
-from ovenbird.aws.errors import cloud_errors
-from ovenbird.aws.tags import to_aws
-from ovenbird.aws.waiting import await_state
-from ovenbird.domain.blocks import (
-    BLOCK_BYTES,
-    GIB_BLOCKS,
-    ZERO_BLOCK,
-    checksum,
-    linear_checksum,
-)
-from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.aws.snapshot_reading import SnapshotReading
+from ovenbird.aws.snapshot_writing import SnapshotWriting
+from ovenbird.aws.unregistered import Unregistered
+from ovenbird.domain.errors import CloudError
 from ovenbird.domain.images import SnapshotId
 from ovenbird.domain.ports import Clock
-from ovenbird.system.caches import forget_idle, full_disk_errors
-from ovenbird.system.locks import file_lock
+from ovenbird.system.disk_cache import DiskCache
 
-THREADS = 16
-UNKNOWN_WITHIN_S = 120.0  # how long a new snapshot may be unknown to PutSnapshotBlock
-KEPT_DISKS = 4  # however long they are idle
-ATTEMPTS = 3
-COMPLETE_WITHIN = timedelta(minutes=30)
+CACHE_GIB = 20.0
+AGREES_WITHIN = timedelta(seconds=30)  # EBS may list a new snapshot's blocks late
+LOOK_EVERY_S = 0.5
 
 
 class EbsSnapshots:
@@ -44,42 +33,44 @@ class EbsSnapshots:
 
     Permissions: ebs:ListSnapshotBlocks, ebs:GetSnapshotBlock, ebs:StartSnapshot,
     ebs:PutSnapshotBlock, ebs:CompleteSnapshot, ebs:ListChangedBlocks,
-    ec2:DescribeSnapshots, ec2:DeleteSnapshot, ec2:CreateTags.
+    ec2:DescribeSnapshots, ec2:DeleteSnapshot, ec2:CreateTags, ec2:DeleteTags.
 
     Args:
         account: Whose snapshots.
         cache: Directory of downloaded disks, by snapshot id.
         clock: Waits.
+        cache_gib: How much those disks may take together.
     """
 
-    def __init__(self, account: Account, *, cache: Path, clock: Clock) -> None:
-        self._account, self._cache, self._clock = account, cache, clock
-        self._ebs, self._ec2 = account.ebs, account.ec2
+    def __init__(
+        self, account: Account, *, cache: Path, clock: Clock, cache_gib: float = CACHE_GIB
+    ) -> None:
+        self._clock = clock
+        self._calls = BlockCalls(account, clock=clock)
+        self._disks = DiskCache(cache, limit_gib=cache_gib, clock=clock)
+        place = "local" if account.access.endpoint_url else "aws"
+        self._reading = SnapshotReading(
+            self._calls, cache=self._disks, prefix=f"{place}-{account.account_id}"
+        )
+        self._writing = SnapshotWriting(account, self._calls, clock=clock)
+        self._unregistered = Unregistered(account.ec2, clock=clock)
 
-    def download(self, snapshot_id: SnapshotId) -> Path:
+    def download(self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None) -> Path:
         """Return a sparse file with the snapshot's bytes; read once, then cached.
 
         The file is never to be written to. Two downloads of one snapshot wait for each other.
+        Nothing is left of one that fails.
+
+        Args:
+            snapshot_id: Completed.
+            parent: Only what differs from it is read; a snapshot from which this one descends.
 
         Raises:
-            CloudError: A block's bytes do not have the checksum that EBS gave.
+            NotFound: The snapshot is gone, or goes while it is read.
+            CloudError: A block does not arrive with the checksum that EBS gave.
             OvenbirdError: The cache's disk is full.
         """
-        endpoint = "aws" if not self._account.access.endpoint_url else "local"
-        target = self._cache / f"{endpoint}-{self._account.account_id}-{snapshot_id}.raw"
-        with file_lock(target.with_suffix(".lock")):
-            if not target.exists():
-                part = target.with_suffix(".part")
-                try:
-                    with full_disk_errors(self._cache):
-                        self._read_into(snapshot_id, part)
-                    part.replace(target)
-                finally:
-                    part.unlink(missing_ok=True)  # half a disk only takes room
-            target.touch()
-        disks = sorted(self._cache.glob("*-snap-*.raw"))
-        forget_idle(disks, keep=KEPT_DISKS, now=self._clock.now())
-        return target
+        return self._reading.download(snapshot_id, parent=parent)
 
     def upload(
         self,
@@ -93,185 +84,53 @@ class EbsSnapshots:
         """Write a snapshot that differs from its parent in these blocks.
 
         Safe to repeat: a snapshot that an earlier, killed call with this token left is
-        completed, or returned as it is. On failure a pending one may be left behind, which
-        AWS ends after an hour.
+        completed, or returned as it is. What fails deletes its snapshot.
 
         Args:
-            blocks: Index → 524,288 bytes.
+            blocks: Index → 524,288 bytes; read when they are written. Without a parent those
+                that are all zero are left out.
             parent: A completed snapshot of the same account; None to write a whole one.
             size_gib: Volume size.
             token: Client token; to be another one when any argument is.
-            tags: Written in the creating call.
+            tags: Written in the creating call. With a bake's key among them, the snapshot is
+                also marked as one that no image has.
         """
-        for _ in range(ATTEMPTS):
-            snapshot_id, state = self._start(parent, size_gib, token, tags)
-            if state == "completed":
-                return snapshot_id
-            if state != "error" and self._is_written(snapshot_id, blocks):
-                return snapshot_id
-            # EBS answers a token with its first snapshot, though that has timed out or is gone.
-            token = hashlib.sha256(f"{token}:{snapshot_id}".encode()).hexdigest()
-        raise CloudError(f"Snapshots with tags {dict(tags)} vanish while they are written")
+        return self._writing.upload(
+            blocks, parent=parent, size_gib=size_gib, token=token, tags=tags
+        )
 
     def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None:
-        """Delete pending snapshots with this tag, of bakes that died; all but one."""
-        with cloud_errors("looking for unfinished snapshots"):
-            pages = self._ec2.get_paginator("describe_snapshots").paginate(
-                OwnerIds=["self"],
-                Filters=[
-                    {"Name": f"tag:{tag}", "Values": [value]},
-                    {"Name": "status", "Values": ["pending"]},
-                ],
-            )
-            found = {SnapshotId(s["SnapshotId"]) for page in pages for s in page["Snapshots"]}
-        for snapshot_id in sorted(found - {keep}):
-            with suppress(NotFound), cloud_errors(f"deleting `{snapshot_id}`"):
-                self._ec2.delete_snapshot(SnapshotId=snapshot_id)
+        """Delete what dead bakes left, but one: what is pending with this tag, and all that is old.
+
+        Old are marked snapshots of any bake that no image has after two hours.
+        """
+        self._unregistered.sweep(tag, value, keep=keep)
 
     def verify(
         self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
     ) -> None:
         """Compare a snapshot with its parent, as EBS sees both.
 
+        One that is wrong is deleted, if no image has it: it would be found again.
+
         Raises:
             CloudError: Other blocks than these differ.
         """
-        found = set(self._changed(parent, snapshot_id))
-        if wrong := found.symmetric_difference(blocks):
+        wanted, deadline = set(blocks), self._clock.now() + AGREES_WITHIN
+        while True:
+            found = set(self._calls.changed(parent, snapshot_id)[1])
+            # Blocks too many stay so; missing ones may only not be listed yet.
+            if found >= wanted or self._clock.now() > deadline:
+                break
+            self._clock.sleep(LOOK_EVERY_S)
+        if wrong := found ^ wanted:
+            self._unregistered.discard(snapshot_id)
             raise CloudError(
                 f"Snapshot `{snapshot_id}` differs from `{parent}` in {len(found)} blocks,"
-                f" not in the {len(blocks)} that were written; first at block {min(wrong)}",
-                hint="Bake again with `--fresh`",
+                f" not in the {len(wanted)} that were written; first at block {min(wrong)}",
+                hint="Start the same command again; it bakes anew",
             )
 
-    def _changed(self, first: SnapshotId, second: SnapshotId) -> Iterator[int]:
-        request: dict[str, Any] = {"FirstSnapshotId": first, "SecondSnapshotId": second}
-        with cloud_errors(f"comparing `{second}` with `{first}`"):
-            while True:  # boto has no paginator for it
-                page = self._ebs.list_changed_blocks(**request)
-                yield from (block["BlockIndex"] for block in page["ChangedBlocks"])
-                if not page.get("NextToken"):
-                    return
-                request["NextToken"] = page["NextToken"]
-
-    def _start(
-        self, parent: SnapshotId | None, size_gib: int, token: str, tags: Mapping[str, str]
-    ) -> tuple[SnapshotId, str]:
-        """Return the token's snapshot and its state."""
-        inherits: Any = {"ParentSnapshotId": parent} if parent else {}
-        with cloud_errors("starting a snapshot"):
-            answer = self._ebs.start_snapshot(
-                VolumeSize=size_gib,
-                **inherits,
-                ClientToken=token,
-                Description=tags.get("Name", ""),
-                Tags=to_aws(tags),
-                Timeout=60,
-            )
-        snapshot_id = SnapshotId(answer["SnapshotId"])
-        return snapshot_id, self._state(snapshot_id) or answer["Status"]
-
-    def _is_written(self, snapshot_id: SnapshotId, blocks: Mapping[int, bytes]) -> bool:
-        """Write and complete a snapshot; false when EBS does not know it any more."""
-        try:
-            self._write(snapshot_id, blocks)
-        except NotFound:
-            return False
-        return True
-
-    def _read_into(self, snapshot_id: SnapshotId, path: Path) -> None:
-        size, tokens = self._listed(snapshot_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.truncate(size * GIB_BLOCKS * BLOCK_BYTES)
-            lock = threading.Lock()
-
-            def fetch(index: int) -> None:
-                data = self._block(snapshot_id, index, tokens[index])
-                if data != ZERO_BLOCK:  # holes stay holes
-                    with lock:
-                        file.seek(index * BLOCK_BYTES)
-                        file.write(data)
-
-            with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(fetch, sorted(tokens)))
-
-    def _listed(self, snapshot_id: SnapshotId) -> tuple[int, dict[int, str]]:
-        """Return the volume's size in GiB and index → block token."""
-        tokens: dict[int, str] = {}
-        request: dict[str, Any] = {"SnapshotId": snapshot_id}
-        with cloud_errors(f"listing the blocks of `{snapshot_id}`"):
-            while True:  # boto has no paginator for it
-                page = self._ebs.list_snapshot_blocks(**request)
-                tokens |= {b["BlockIndex"]: b["BlockToken"] for b in page["Blocks"]}
-                if not page.get("NextToken"):
-                    return page["VolumeSize"], tokens
-                request["NextToken"] = page["NextToken"]
-
-    def _block(self, snapshot_id: SnapshotId, index: int, token: str) -> bytes:
-        with cloud_errors(f"reading block {index} of `{snapshot_id}`"):
-            answer = self._ebs.get_snapshot_block(
-                SnapshotId=snapshot_id, BlockIndex=index, BlockToken=token
-            )
-            data = answer["BlockData"].read()
-        if checksum(data) != answer["Checksum"]:
-            raise CloudError(f"Block {index} of `{snapshot_id}` arrived damaged")
-        return data
-
-    def _write(self, snapshot_id: SnapshotId, blocks: Mapping[int, bytes]) -> None:
-        with ThreadPoolExecutor(THREADS) as pool:
-            written = pool.map(lambda index: self._put(snapshot_id, index, blocks[index]), blocks)
-            checksums = dict(zip(blocks, written, strict=True))
-        with cloud_errors(f"completing `{snapshot_id}`"):
-            self._ebs.complete_snapshot(
-                SnapshotId=snapshot_id,
-                ChangedBlocksCount=len(blocks),
-                Checksum=linear_checksum(checksums),
-                ChecksumAlgorithm="SHA256",
-                ChecksumAggregationMethod="LINEAR",
-            )
-        await_state(
-            f"Snapshot `{snapshot_id}`",
-            lambda: self._progress(snapshot_id),
-            done=lambda state: state == "completed",
-            within=COMPLETE_WITHIN,
-            every=timedelta(seconds=0.2),
-            clock=self._clock,
-        )
-
-    def _put(self, snapshot_id: SnapshotId, index: int, data: bytes) -> str:
-        waited_s, pause_s = 0.0, 0.5
-        digest = checksum(data)
-        while True:
-            try:
-                with cloud_errors(f"writing block {index} of `{snapshot_id}`"):
-                    self._ebs.put_snapshot_block(
-                        SnapshotId=snapshot_id,
-                        BlockIndex=index,
-                        BlockData=data,
-                        DataLength=BLOCK_BYTES,
-                        Checksum=digest,
-                        ChecksumAlgorithm="SHA256",
-                    )
-            except NotFound:
-                if waited_s > UNKNOWN_WITHIN_S:
-                    raise
-                self._clock.sleep(pause_s)
-                waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, 15.0)
-            else:
-                return digest
-
-    def _state(self, snapshot_id: SnapshotId) -> str:
-        """Return a snapshot's state; empty while EC2 does not know it."""
-        try:
-            with cloud_errors(f"describing `{snapshot_id}`"):
-                found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
-        except NotFound:
-            return ""
-        return str(found[0]["State"]) if found else ""
-
-    def _progress(self, snapshot_id: SnapshotId) -> str:
-        state = self._state(snapshot_id)
-        if state == "error":
-            raise CloudError(f"Snapshot `{snapshot_id}` ended in state `error`")
-        return state or "unknown"
+    def damaged_disks(self) -> tuple[Path, ...]:
+        """Read all downloaded disks, and return those whose bytes are not EBS's."""
+        return self._disks.damaged()

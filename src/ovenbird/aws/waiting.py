@@ -18,7 +18,7 @@ def await_state(
     *,
     done: Callable[[Seen], bool],
     within: timedelta,
-    every: timedelta,
+    every: timedelta | tuple[timedelta, timedelta],
     clock: Clock,
 ) -> Seen:
     """Look again and again until it is done, and return what was seen last.
@@ -28,18 +28,20 @@ def await_state(
         look: Asks AWS; raises when waiting longer is of no use.
         done: Tells whether what was seen is enough.
         within: How long to look.
-        every: How long to pause between two looks.
+        every: How long to pause between two looks; of two, it grows from the first to the second.
         clock: Knows the time.
 
     Raises:
         Unhealthy: It was not done in time; says the last state seen.
     """
     deadline = clock.now() + within
+    pause, longest = every if isinstance(every, tuple) else (every, every)
     while not done(seen := look()):
         if clock.now() >= deadline:
             raise Unhealthy(
                 f"{what} is still `{seen}` after {within.total_seconds():g} s",
                 hint="Look at it in the account, then start the same command again",
             )
-        clock.sleep(every.total_seconds())
+        clock.sleep(pause.total_seconds())
+        pause = min(pause * 1.5, longest)
     return seen

@@ -78,6 +78,17 @@ class RepositorySettings(Strict):
         return self
 
 
+class BakeSettings(Strict):
+    """What holds for every bake on this host.
+
+    Args:
+        cache_gib: How much the disks of base images may take that are kept, GiB; the least
+            recently used go first, but never one that is in use.
+    """
+
+    cache_gib: Annotated[float, Field(gt=0)] = 20.0
+
+
 class JudgeSettings(Strict):
     """What holds for every judgement.
 
@@ -180,6 +191,7 @@ class Settings(Strict):
     base_images: Mapping[str, BaseImageSettings] = Field(default_factory=dict)
     images: ImageSettings = ImageSettings()
     bake_environment: str
+    bakes: BakeSettings = BakeSettings()
     judge: JudgeSettings = JudgeSettings()
     retention: RetentionSettings = RetentionSettings()
     environments: Annotated[Mapping[str, EnvironmentSettings], Field(min_length=1)]

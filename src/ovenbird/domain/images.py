@@ -30,6 +30,7 @@ COPIED_FROM_TAG = TAG + "copied-from"
 PROVENANCE_TAG = TAG + "provenance-sha256"
 BUILDER_TAG = TAG + "builder"
 BOOT_CHECK_TAG = TAG + "boot-check"
+UNREGISTERED_TAG = TAG + "unregistered"  # on a snapshot, until an image has it
 
 
 class BakeStrategy(StrEnum):

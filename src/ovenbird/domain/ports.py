@@ -195,7 +195,9 @@ class Images(Protocol):
 class Snapshots(Protocol):
     """Snapshots of one account, by block."""
 
-    def download(self, snapshot_id: SnapshotId) -> Path: ...
+    def download(  # with *parent*, only what differs from it is read
+        self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None
+    ) -> Path: ...
 
     def upload(
         self,
@@ -207,7 +209,9 @@ class Snapshots(Protocol):
         tags: Mapping[str, str],
     ) -> SnapshotId: ...
 
-    def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None: ...
+    def forget_unfinished(  # also what dead bakes of any other value left long ago
+        self, tag: str, value: str, *, keep: SnapshotId
+    ) -> None: ...
 
     def verify(  # CloudError: other blocks than these differ between the two
         self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]

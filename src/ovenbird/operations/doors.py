@@ -56,7 +56,9 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     state, repository = settings.state_directory, settings.repository
     baking = accounts[settings.bake_environment]
     bases = Ec2BaseImages(baking, kms_key=settings.images.kms_key, clock=clock)
-    snapshots = EbsSnapshots(baking, cache=state / "cache/disks", clock=clock)
+    snapshots = EbsSnapshots(
+        baking, cache=state / "cache/disks", clock=clock, cache_gib=settings.bakes.cache_gib
+    )
     return Ports(
         store=store,
         clock=clock,

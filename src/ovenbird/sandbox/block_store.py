@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ovenbird.domain.blocks import BLOCK_BYTES, GIB_BLOCKS, ZERO_BLOCK, checksum, linear_checksum
@@ -58,6 +59,7 @@ class SnapshotBlocks:
     readers: set[str] = field(default_factory=set)
     sealed_at: float | None = None
     failure: str = ""
+    started_at: datetime = field(default_factory=lambda: datetime.now(tz=UTC))  # noqa: TID251 - the server's own time
 
     @property
     def status(self) -> str:

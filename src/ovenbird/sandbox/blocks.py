@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -108,7 +107,7 @@ def start_snapshot(self: EBSResponse) -> ActionResult:
             "SnapshotId": snapshot.snapshot_id,
             "OwnerId": account,
             "Status": snapshot.status,
-            "StartTime": datetime.now(tz=UTC),  # noqa: TID251 - the server's own time
+            "StartTime": snapshot.started_at,
             "VolumeSize": size,
             "BlockSize": BLOCK_BYTES,
             "Tags": tags,

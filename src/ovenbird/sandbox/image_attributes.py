@@ -38,7 +38,8 @@ COOLDOWN = timedelta(hours=24)
 VALUES: dict[str, Callable[[RegisteredAmi], Any]] = {
     "description": lambda ami: ami.description,
     "kernel": lambda ami: ami.kernel_id,
-    "sriovNetSupport": lambda ami: ami.sriov,
+    "sriovNetSupport": lambda ami: ami.traits.sriov,
+    "uefiData": lambda ami: ami.traits.uefi_data,
     "bootMode": lambda ami: ami.boot_mode,
     "tpmSupport": lambda ami: ami.tpm_support,
     "imdsSupport": lambda ami: ami.imds_support,

@@ -56,6 +56,8 @@ class Traits:
         boot_mode: As in EC2's words; None when it says nothing.
         imds: ``v2.0`` or None.
         tpm: ``v2.0`` or None.
+        sriov: ``simple`` or None.
+        uefi_data: UEFI variables in base64, or None.
         product_codes: Of the marketplace.
         usage_operation: What is billed.
     """
@@ -67,6 +69,8 @@ class Traits:
     ena: bool = False
     imds: str | None = None
     tpm: str | None = None
+    sriov: str | None = None
+    uefi_data: str | None = None
     product_codes: tuple[str, ...] = ()
     usage_operation: str = "RunInstances"
 
@@ -122,6 +126,7 @@ class RegisteredAmi(Ami):
         self.image_location = f"{self.owner_id}/{self.name}"
         self.ena_support, self.imds_support = traits.ena, traits.imds
         self.tpm_support, self.usage_operation = traits.tpm, traits.usage_operation
+        self.sriov_net_support = traits.sriov
         self.platform_details = PLATFORMS.get(traits.usage_operation, "Linux/UNIX")
         self.platform = "windows" if self.platform_details.startswith("Windows") else None
         self.product_codes = [  # type: ignore[assignment]

@@ -81,6 +81,8 @@ def _traits(self: AmisResponse) -> Traits:
         "ena": self._get_bool_param("EnaSupport"),
         "imds": self._get_param("ImdsSupport"),
         "tpm": self._get_param("TpmSupport"),
+        "sriov": self._get_param("SriovNetSupport"),
+        "uefi_data": self._get_param("UefiData"),
         **billed(self._get_param("BillingProducts", [])),
     }
     if given["tpm"] and given["boot_mode"] != "uefi":

@@ -1,47 +1,24 @@
-"""Room on this host's disks: what was not used for long goes, and a full disk is said to be one."""
+"""Room on this host's disks: a full disk is said to be one."""
 
 from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from ovenbird.domain.errors import CommandFailed, Conflict, OvenbirdError
-from ovenbird.system.locks import file_lock
+from ovenbird.domain.errors import CommandFailed, OvenbirdError
 
-IDLE = timedelta(hours=6)  # longer than any bake takes: what is in use is never idle
+IDLE = timedelta(hours=6)  # longer than any work takes: what is in use is never idle
 _FULL = ("No space left on device", "enough free space in")  # the second are apt's words
 FULL_ENDING = ": no space left"
 
 
-def forget_idle(entries: Sequence[Path], *, keep: int, now: datetime) -> None:
-    """Remove files or directories that were not touched for long, but for the newest.
-
-    Args:
-        entries: Each has a lock beside it, its name ending in ``.lock``; a held one stays.
-        keep: How many stay in any case.
-        now: The time.
-    """
-    used = {entry: datetime.fromtimestamp(entry.stat().st_mtime, UTC) for entry in entries}
-    newest_first = sorted(used, key=lambda entry: used[entry], reverse=True)
-    for entry in newest_first[keep:]:
-        if now - used[entry] < IDLE:
-            continue
-        try:
-            with file_lock(entry.with_suffix(".lock"), wait=False):
-                _remove(entry)
-        except Conflict:
-            continue  # somebody uses it just now
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink()
+def is_full(error: OSError) -> bool:
+    """Tell whether an error means that a disk, or somebody's share of it, is full."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
@@ -56,7 +33,7 @@ def full_disk_errors(where: Path, *, hint: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_full(error):
             raise
         raise OvenbirdError(f"The disk with `{where}` is full", hint=hint) from error
     except CommandFailed as error:

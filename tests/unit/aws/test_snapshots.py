@@ -86,6 +86,10 @@ class Ebs:
         arrived = b"x" + data[1:] if self.damage else data
         return {"BlockData": io.BytesIO(arrived), "Checksum": checksum(data)}
 
+    def delete_snapshot(self, SnapshotId: str) -> None:  # noqa: N803 - boto's name
+        if self.states.pop(SnapshotId, None) is None:
+            raise refused("InvalidSnapshot.NotFound")
+
 
 Upload = Callable[[], SnapshotId]
 

@@ -90,7 +90,8 @@ class World:
         self.note(f"tag {image_id}")
         self.tags = dict(tags)
 
-    def download(self, snapshot_id: SnapshotId) -> Path:
+    def download(self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None) -> Path:
+        assert parent is None
         self.note(f"download {snapshot_id}")
         return Path("/disk")
 
