@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ovenbird.config.builder_settings import BuilderSettings
 from ovenbird.config.documents import Strict, read
 from ovenbird.config.image_settings import BaseImageSettings, ImageSettings
 from ovenbird.domain.errors import InvalidRequest, NotFound
@@ -183,6 +184,7 @@ class Settings(Strict):
         state_directory: Databases, work, outbox, cache and logs.
         base_images: Name in manifests → image.
         images: What holds for every image that is baked.
+        builders: Of bakes by a builder instance.
         bake_environment: The environment whose account bakes and owns images.
     """
 
@@ -190,6 +192,7 @@ class Settings(Strict):
     repository: RepositorySettings
     base_images: Mapping[str, BaseImageSettings] = Field(default_factory=dict)
     images: ImageSettings = ImageSettings()
+    builders: BuilderSettings = BuilderSettings()
     bake_environment: str
     bakes: BakeSettings = BakeSettings()
     judge: JudgeSettings = JudgeSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 from ovenbird.aws.base_images import Ec2BaseImages
 from ovenbird.aws.buckets import BucketStorage
+from ovenbird.aws.builder_resources import BuilderSpec
+from ovenbird.aws.builders import Builders
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.aws.image_lives import ImageLives
 from ovenbird.aws.image_uses import AccountUses
@@ -77,6 +80,13 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         evidence=open_evidence(settings),
         base_images=base_sources(settings),
         bases=bases,
+        builders=Builders(
+            baking,
+            builder_spec(settings),
+            directory=state / "builders",
+            tools=cache_home() / "apt/tools",
+            clock=clock,
+        ),
         bake_environment=settings.bake_environment,
         environments={
             name: _environment(name, found, accounts[name], settings, clock)
@@ -179,6 +189,27 @@ def base_sources(settings: Settings) -> dict[str, BaseSource]:
         )
         for name, found in settings.base_images.items()
     }
+
+
+def builder_spec(settings: Settings) -> BuilderSpec:
+    """Return how builder instances are launched and reached, in the environment that bakes."""
+    found, environment = settings.builders, settings.environment(settings.bake_environment)
+    return BuilderSpec(
+        vpc_id=environment.vpc_id,
+        subnet_id=found.subnet_id or environment.subnet_ids[0],
+        instance_type=found.instance_type,
+        volume_gib=found.volume_gib,
+        kms_key=settings.images.kms_key,
+        instance_profile=found.instance_profile,
+        public=found.address == "public",
+        ssh_from=found.ssh_from,
+        user=found.user,
+        proxy_command=found.proxy_command,
+        pins_host=found.host_key == "sent",
+        open_to=found.open_to,
+        answers_within=timedelta(seconds=found.answers_within_s),
+        within=timedelta(seconds=found.timeout_s),
+    )
 
 
 def _base_disk(

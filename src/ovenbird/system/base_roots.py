@@ -72,12 +72,17 @@ def furnish(stack: ExitStack, root: Path, *, cache: Path) -> None:
         (cache / name / "partial").mkdir(parents=True, exist_ok=True)
         stack.enter_context(mounted(cache / name, root / where, bind=True))
     (root / INSIDE).mkdir()
-    asked = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
-    (root / INSIDE / "apt.conf").write_text("\n".join([*asked, ""]))
+    (root / INSIDE / "apt.conf").write_text("\n".join([*host_options(), ""]))
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text(POLICY)
     policy.chmod(0o755)
     shutil.copyfile("/etc/resolv.conf", _fresh(root / "etc/resolv.conf"))
+
+
+def host_options() -> list[str]:
+    """Return what this host's apt needs to reach its sources, as lines of apt.conf(5)."""
+    found: list[str] = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
+    return found
 
 
 @contextmanager

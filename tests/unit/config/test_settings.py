@@ -101,6 +101,10 @@ def test_an_environment_that_is_not_there_is_named(path: Path) -> None:
         ("{name: debian-12-amd64-1234}", "{name: x, owner: debian}", "debian-12.owner`"),
         ("{name: debian-12-amd64-1234}", "{name: x, architecture: amd64}", "architecture`"),
         ("judge: {", "images: {key: x}\njudge: {", "`images.key`: unknown key"),
+        ("judge: {", "builders: {ssh: ssm}\njudge: {", "`builders.ssh`: unknown key"),
+        ("judge: {", "builders: {ssh_from: here}\njudge: {", "must be a CIDR block"),
+        ("judge: {", "builders: {address: public}\njudge: {", "must say `ssh_from`"),
+        ("judge: {", "builders: {open_to: [mirror]}\njudge: {", "`builders.open_to[0]`"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(path: Path, old: str, new: str, words: str) -> None:

@@ -1,0 +1,175 @@
+"""The image of a builder: made by CreateImage, offered when it is whole, removed when not.
+
+CreateImage, marked ─▶ available ─▶ IMDSv2 required ─▶ bake key written ─▶ mark removed
+
+Only an image with a bake key is found by a later bake, so one of a bake that was killed on the
+way is never taken for a result.
+
+Source: EC2 API reference, CreateImage, ModifyImageAttribute (ImdsSupport), DeregisterImage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ovenbird.aws.builder_resources import BUILDER_TAG, IsDead, Mark, dead
+from ovenbird.aws.clients import Account
+from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.images import Ec2Images
+from ovenbird.aws.tags import from_aws, to_aws
+from ovenbird.aws.waiting import await_state
+from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId
+from ovenbird.domain.ports import Clock, Progress
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
+
+AVAILABLE_WITHIN = timedelta(hours=1)  # the first snapshot of a volume is a copy of all of it
+EVERY = timedelta(seconds=1)
+_LOST = frozenset({"failed", "error", "invalid", "deregistered"})
+
+
+class BuilderImages:
+    """Images of builders, in one account.
+
+    Permissions: ec2:CreateImage, ec2:DescribeImages, ec2:DescribeSnapshots,
+    ec2:ModifyImageAttribute, ec2:CreateTags, ec2:DeleteTags, ec2:DeregisterImage,
+    ec2:DeleteSnapshot.
+    """
+
+    def __init__(self, account: Account, *, clock: Clock) -> None:
+        self._ec2, self._clock = account.ec2, clock
+        self._images = Ec2Images(account, clock=clock)
+
+    def make(
+        self,
+        instance_id: str,
+        *,
+        name: str,
+        tags: Mapping[str, str],
+        mark: Mark,
+        progress: Progress,
+    ) -> Image:
+        """Make an image of a stopped instance, tagged as its snapshots are.
+
+        Raises:
+            Conflict: Another image has the name.
+            CloudError: AWS could not make it.
+        """
+        marked = {key: value for key, value in tags.items() if key != BAKE_KEY_TAG}
+        pairs = to_aws(marked | {BUILDER_TAG: str(mark)})
+        with cloud_errors(f"creating image `{name}`"):
+            image_id = self._ec2.create_image(
+                InstanceId=instance_id,
+                Name=name,
+                TagSpecifications=[
+                    {"ResourceType": "image", "Tags": pairs},
+                    {"ResourceType": "snapshot", "Tags": pairs},
+                ],
+            )["ImageId"]
+        self._await(ImageId(image_id), mark, progress)
+        return self._offer(ImageId(image_id), tags)
+
+    def sweep(self, is_dead: IsDead) -> tuple[str, ...]:
+        """Remove images that were not finished, and their snapshots; return the ids."""
+        only: list[FilterTypeDef] = [{"Name": "tag-key", "Values": [BUILDER_TAG]}]
+        with cloud_errors("looking for images that killed bakes left"):
+            image_pages = self._ec2.get_paginator("describe_images").paginate(
+                Owners=["self"], Filters=only
+            )
+            images = [image for page in image_pages for image in page["Images"]]
+            snapshot_pages = self._ec2.get_paginator("describe_snapshots").paginate(
+                OwnerIds=["self"], Filters=only
+            )
+            snapshots = [one for page in snapshot_pages for one in page["Snapshots"]]
+        whole = [image for image in images if _is_whole(image)]
+        for image in whole:  # killed between its last two calls
+            self._unmark([str(image["ImageId"]), *_snapshots_of(image)])
+        kept = {snapshot_id for image in whole for snapshot_id in _snapshots_of(image)}
+        dead_images = dead([one for one in images if not _is_whole(one)], "ImageId", is_dead)
+        dead_snapshots = [one for one in dead(snapshots, "SnapshotId", is_dead) if one not in kept]
+        for image_id in dead_images:
+            with cloud_errors(f"deregistering image `{image_id}`"):
+                self._ec2.deregister_image(ImageId=image_id)
+        for snapshot_id in dead_snapshots:
+            with cloud_errors(f"deleting snapshot `{snapshot_id}`"):
+                self._ec2.delete_snapshot(SnapshotId=snapshot_id)
+        return (*dead_images, *dead_snapshots)
+
+    def _await(self, image_id: ImageId, mark: Mark, progress: Progress) -> None:
+        told = ""
+
+        def look() -> str:
+            nonlocal told
+            state = self._state(image_id)
+            if state == "pending" and (done := self._copied(mark)) not in {"", told}:
+                told = done
+                progress(f"Image `{image_id}`: {done} of its disk is copied")
+            return state
+
+        await_state(
+            f"Image `{image_id}`",
+            look,
+            done=lambda state: state == "available",
+            within=AVAILABLE_WITHIN,
+            every=EVERY,
+            clock=self._clock,
+        )
+
+    def _state(self, image_id: ImageId) -> str:
+        with cloud_errors(f"describing image `{image_id}`"):
+            answer = self._ec2.describe_images(
+                Filters=[{"Name": "image-id", "Values": [image_id]}], Owners=["self"]
+            )
+        found = answer["Images"]
+        if not found:
+            return "unknown"  # EC2 may not know a new id for seconds
+        state = str(found[0].get("State", ""))
+        if state in _LOST:
+            why = found[0].get("StateReason", {}).get("Message", "AWS does not say why")
+            raise CloudError(f"Image `{image_id}` ended in state `{state}`: {why}")
+        return state
+
+    def _copied(self, mark: Mark) -> str:
+        """Return how far the snapshot is, as ``42%``."""
+        with cloud_errors("describing the snapshot of a builder"):
+            found = self._ec2.describe_snapshots(
+                OwnerIds=["self"],
+                Filters=[{"Name": f"tag:{BUILDER_TAG}", "Values": [str(mark)]}],
+            )["Snapshots"]
+        return str(found[0].get("Progress", "")) if found else ""
+
+    def _offer(self, image_id: ImageId, tags: Mapping[str, str]) -> Image:
+        """Let bakes find the image, last of all; then it is no garbage any more."""
+        with cloud_errors(f"requiring IMDSv2 of image `{image_id}`"):
+            self._ec2.modify_image_attribute(ImageId=image_id, ImdsSupport={"Value": "v2.0"})
+        snapshots = self._snapshot_ids(image_id)
+        key = to_aws({BAKE_KEY_TAG: tags[BAKE_KEY_TAG]})
+        with cloud_errors(f"tagging image `{image_id}`"):
+            self._ec2.create_tags(Resources=snapshots, Tags=key)
+            self._ec2.create_tags(Resources=[image_id], Tags=key)
+        self._unmark([image_id, *snapshots])
+        return self._images.get(image_id)
+
+    def _snapshot_ids(self, image_id: ImageId) -> list[str]:
+        with cloud_errors(f"describing image `{image_id}`"):
+            found = self._ec2.describe_images(ImageIds=[image_id])["Images"]
+        if not found:
+            raise NotFound(f"Image `{image_id}` is gone")
+        return _snapshots_of(found[0])
+
+    def _unmark(self, ids: list[str]) -> None:
+        with cloud_errors(f"tagging image `{ids[0]}`"):
+            self._ec2.delete_tags(Resources=ids, Tags=[{"Key": BUILDER_TAG}])
+
+
+def _is_whole(image: Any) -> bool:
+    return BAKE_KEY_TAG in from_aws(image.get("Tags", []))
+
+
+def _snapshots_of(image: Any) -> list[str]:
+    mappings = [one.get("Ebs", {}) for one in image.get("BlockDeviceMappings", [])]
+    return [str(ebs["SnapshotId"]) for ebs in mappings if "SnapshotId" in ebs]
