@@ -36,7 +36,7 @@ from ovenbird.stages.share import share
 from ovenbird.system import git, image_contents
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
-from ovenbird.system.disks import mounted_root
+from ovenbird.system.root_file_systems import mounted_root
 from ovenbird.system.workshop import Workshop
 
 pytestmark = pytest.mark.boot

@@ -17,7 +17,7 @@ from ovenbird.sandbox.disks import IDLE_S, RootDisks, assemble
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import SystemClock
-from ovenbird.system.disks import root_partition
+from ovenbird.system.root_file_systems import find_root
 
 pytestmark = pytest.mark.boot
 
@@ -93,7 +93,7 @@ def test_what_a_crash_left_mounted_is_swept(places: Places, snapshot_id: str) ->
     disk, where = places.disks / f"{snapshot_id}.raw", places.disks / snapshot_id
     where.mkdir(parents=True)
     assemble("ami-1", snapshot_id, disk)
-    options = f"loop,ro,noload,offset={root_partition(disk).offset}"
+    options = f"loop,ro,noload,offset={find_root(disk).offset}"
     subprocess.run(["mount", "-o", options, disk, where], check=True)  # noqa: S603, S607 - fixed
     assert len(mounts(places)) == 1
 

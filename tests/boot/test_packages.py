@@ -235,7 +235,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     """An install root: a base image's files that can be changed, with no package of rpm's."""
     disk = base_images.ensure_base_disk(cache_home(), print)
     with base_roots.opened(disk, tmp_path / "place") as opened:
-        yield opened
+        yield opened.root
 
 
 def rpm(root: Path, *words: str | Path) -> str:

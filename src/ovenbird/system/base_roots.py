@@ -15,12 +15,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ovenbird.domain.errors import Conflict
 from ovenbird.system.commands import run
-from ovenbird.system.disks import mounted, mounted_root
+from ovenbird.system.disks import mounted
+from ovenbird.system.journals import replayed
 from ovenbird.system.locks import file_lock
+from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted_file_system
 
 LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
 INSIDE = Path("run/ovenbird")
@@ -29,31 +32,66 @@ _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";
 _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRoot:
+    """A base disk's root file system, opened.
+
+    Args:
+        place: Directory of the mounts, for more of them.
+        root: Where it is written to.
+        file_system: What is below: the disk's own, or a copy with its journal replayed.
+        origin: The disk's own.
+    """
+
+    place: Path
+    root: Path
+    file_system: RootFileSystem
+    origin: RootFileSystem
+
+    @property
+    def lower(self) -> Path:
+        """The file system as it was, mounted."""
+        return self.place / "lower"
+
+    @property
+    def upper(self) -> Path:
+        """What was written."""
+        return self.scratch / "upper"
+
+    @property
+    def scratch(self) -> Path:
+        """A directory in memory, for more of it."""
+        return self.place / "layer"
+
+
 @contextmanager
-def opened(disk: Path, place: Path) -> Iterator[Path]:
+def opened(disk: Path, place: Path) -> Iterator[BaseRoot]:
     """Open a base disk's root file system; nothing is left when the block ends.
 
     Args:
         disk: Base disk; only read.
-        place: Directory for the mounts; two that open one place wait for each other. Beside
-            the root there are ``lower``, the disk's own, and ``layer/upper``, what changed.
+        place: Directory for the mounts; two that open one place wait for each other.
 
     Raises:
         Conflict: What a killed process mounted there cannot be unmounted.
+        InvalidRequest: The disk has no root file system that can be used.
     """
+    origin = find_root(disk)
     with file_lock(place.with_suffix(".lock")), ExitStack() as stack:
         sweep(place)
         place.mkdir(parents=True)
         stack.callback(sweep, place)
-        lower = stack.enter_context(mounted_root(disk, place / "lower"))
+        file_system = stack.enter_context(replayed(origin, place=place))
+        lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
         stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options="size=90%"))
         for name in ("upper", "work"):
             (place / "layer" / name).mkdir()
         layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
         options = f"{layers},index=off,metacopy=off,redirect_dir=off"
-        yield stack.enter_context(
+        root = stack.enter_context(
             mounted("overlay", place / "root", kind="overlay", options=options)
         )
+        yield BaseRoot(place=place, root=root, file_system=file_system, origin=origin)
 
 
 def furnish(stack: ExitStack, root: Path, *, cache: Path) -> None:

@@ -136,7 +136,8 @@ class BaseRooms:
         disk = self._disk(base)
         cache = self._cache / disk.stem
         place = self._directory / hashlib.sha256(site.tree.encode()).hexdigest()[:16]
-        with base_roots.opened(disk, place) as root, ExitStack() as stack:
+        with base_roots.opened(disk, place) as opened, ExitStack() as stack:
+            root = opened.root
             base_roots.furnish(stack, root, cache=cache)
             if depends:
                 progress(f"Installing {', '.join(depends)} in `{base}`")

@@ -19,19 +19,18 @@ from ovenbird.system.commands import run
 from ovenbird.system.overlays import Change, Removed, Written, attributes
 
 EPOCH_S = 1_760_000_000  # no file of a bake is newer: 2025-10-09T08:53:20Z
+FIXED_CLOCK = {"E2FSPROGS_FAKE_TIME": str(EPOCH_S), "E2FSCK_TIME": str(EPOCH_S)}
+MADE_DIRECTORY = 0o755  # what `mkdir` gives
 TIMEOUT_S = 600.0
 _NOISE = ("debugfs", "Allocated inode", "Allocated ")
 
 
-def apply(
-    disk: Path, changed: Sequence[Change], *, offset: int, upper: Path, lower: Path, work: Path
-) -> None:
-    """Apply an overlay's changes to the file system inside *disk*, and check it.
+def apply(disk: Path, changed: Sequence[Change], *, upper: Path, lower: Path, work: Path) -> None:
+    """Apply an overlay's changes to a file system, and check it.
 
     Args:
-        disk: Disk image; written to.
+        disk: File that holds the file system and nothing else; written to.
         changed: What :func:`ovenbird.system.overlays.changes` found.
-        offset: Bytes from the disk's begin to the file system.
         upper: The overlay's upper directory.
         lower: The file system as it was, mounted.
         work: Directory for the command file and for attributes.
@@ -42,11 +41,9 @@ def apply(
     script = work / "debugfs.commands"
     lines = commands(changed, upper=upper, lower=lower, work=work)
     script.write_text("\n".join([*lines, ""]), encoding="utf-8", errors="surrogateescape")
-    target = f"{disk}?offset={offset}"
-    env = {"E2FSPROGS_FAKE_TIME": str(EPOCH_S), "DEBUGFS_PAGER": "cat"}
     # debugfs goes on after a failure and ends with 0: what it says is what counts.
-    said = run(["sh", "-c", 'debugfs -w -f "$1" "$2" 2>&1', "debugfs", script, target],
-               timeout_s=TIMEOUT_S, env=env)  # fmt: skip
+    said = run(["sh", "-c", 'debugfs -w -f "$1" "$2" 2>&1', "debugfs", script, disk],
+               timeout_s=TIMEOUT_S, env=FIXED_CLOCK | {"DEBUGFS_PAGER": "cat"})  # fmt: skip
     complaints = [line for line in said.splitlines() if line and not line.startswith(_NOISE)]
     if complaints:
         raise CommandFailed(
@@ -54,7 +51,7 @@ def apply(
             hint=_hint(said),
             stderr="\n".join(complaints[:20]),
         )
-    run(["e2fsck", "-f", "-n", target], timeout_s=TIMEOUT_S)
+    run(["e2fsck", "-f", "-n", disk], timeout_s=TIMEOUT_S)
 
 
 def _hint(said: str) -> str:
@@ -82,7 +79,12 @@ def commands(changed: Sequence[Change], *, upper: Path, lower: Path, work: Path)
 
 
 class _Script:
-    """Commands so far, and the directories whose entries they changed."""
+    """Commands so far, and the directories whose entries they changed.
+
+    debugfs looks each name up from where it stands, so it is sent into each directory once,
+    and only told what it would not do by itself: it gives new files the fixed time, root as
+    owner, and a known mode.
+    """
 
     def __init__(self, *, upper: Path, lower: Path, work: Path, links: dict[str, int]) -> None:
         self.upper, self.lower, self.work, self.links = upper, lower, work, links
@@ -92,6 +94,7 @@ class _Script:
         self.fresh: set[str] = set()  # directories with nothing of the lower tree in them
         self.directories: list[Written] = []
         self.attribute_files = 0
+        self.stands_in: str | None = None
 
     def remove(self, path: str) -> None:
         """A path of the lower file system goes, with all in it."""
@@ -104,7 +107,8 @@ class _Script:
         below = self.lower / change.path
         if not self._is_below(change.path) or below.is_symlink() or not below.is_dir():
             self._replace(change.path)
-            self.lines.append(f"mkdir {_entry_name(change.path)}")
+            self._go_to(_parent(change.path))
+            self.lines.append(f"mkdir {_here(change.path)}")
             self.touched.add(change.path)
             self.fresh.add(change.path)
         elif _metadata_differs(change, below):
@@ -117,17 +121,28 @@ class _Script:
     def entry(self, change: Written) -> None:
         """Anything that is no directory is written anew."""
         self._replace(change.path)
+        self._go_to(_parent(change.path))
         self.lines += _entry(change, self.upper, self.links)
         self._attributes(change)
 
     def finish(self) -> None:
         """Directories get their metadata last."""
         for change in self.directories:
-            if change.path in self.touched:
-                self._attributes(change)
-                self.lines += _metadata(change)
+            if change.path not in self.touched:
+                continue
+            self._attributes(change)
+            name = quoted("/" + change.path)
+            if change.path in self.fresh:
+                self.lines += _metadata(name, change.status, mode=stat.S_IFDIR | MADE_DIRECTORY)
+            else:
+                self.lines += _all_metadata(name, change.status)
         if "" in self.touched:
             self.lines += _times(quoted("/"), EPOCH_S)
+
+    def _go_to(self, directory: str) -> None:
+        if self.stands_in != directory:
+            self.lines.append(f"cd {quoted('/' + directory)}")
+            self.stands_in = directory
 
     def _replace(self, path: str) -> None:
         self.touched.add(_parent(path))
@@ -136,9 +151,9 @@ class _Script:
 
     def _is_below(self, path: str) -> bool:
         """Tell whether the lower tree still has something at this path."""
-        below = self.lower / path
-        missing = path in self.gone or _parent(path) in self.fresh
-        return not missing and (below.is_symlink() or below.exists())
+        if path in self.gone or _parent(path) in self.fresh:
+            return False
+        return os.path.lexists(self.lower / path)
 
     def _attributes(self, change: Written) -> None:
         for name, value in sorted(change.attributes.items()):
@@ -188,31 +203,49 @@ def _entry_name(path: str) -> str:
     return quoted(f"/{path}" if "/" in path else f"/./{path}")
 
 
+def _here(path: str) -> str:
+    # With `./`, since `<12>` alone is the inode 12, and `-x` an option.
+    return quoted("./" + path.rpartition("/")[2])
+
+
 def _entry(change: Written, upper: Path, links: dict[str, int]) -> Iterable[str]:
-    name, mode = _entry_name(change.path), change.status.st_mode
+    name, mode = _here(change.path), change.status.st_mode
     if change.link_to:
         # `ln` leaves the count as it was; it is set once, with the first name.
         yield f"ln {quoted('/' + change.link_to)} {name}"
         return
+    made = 0
     if stat.S_ISREG(mode):
         # `write` takes a bare name: it would keep a path's slashes in the name.
-        yield f"cd {quoted('/' + _parent(change.path))}"
         base = quoted(change.path.rpartition("/")[2])
         yield f"write {quoted(str(upper / change.path))} {base}"
+        made = mode  # of the file that it read
     elif stat.S_ISLNK(mode):
         yield f"symlink {name} {quoted(str((upper / change.path).readlink()))}"
+        made = stat.S_IFLNK | 0o777
     elif stat.S_ISFIFO(mode):
         yield f"mknod {name} p"
     else:
         kind, device = ("c" if stat.S_ISCHR(mode) else "b"), change.status.st_rdev
         yield f"mknod {name} {kind} {os.major(device)} {os.minor(device)}"
-    yield from _metadata(change)
+    yield from _metadata(name, change.status, mode=made)
     if count := links.get(change.path):
         yield f"sif {name} links_count {count}"
 
 
-def _metadata(change: Written) -> Iterable[str]:
-    name, status = quoted("/" + change.path), change.status
+def _metadata(name: str, status: os.stat_result, *, mode: int) -> Iterable[str]:
+    """Yield what a new inode does not have by itself; *mode* is the one it was made with."""
+    if status.st_mode != mode:
+        yield f"sif {name} mode 0{status.st_mode:o}"
+    if status.st_uid:
+        yield f"sif {name} uid {status.st_uid}"
+    if status.st_gid:
+        yield f"sif {name} gid {status.st_gid}"
+    if status.st_mtime < EPOCH_S:
+        yield f"sif {name} mtime @{int(status.st_mtime)}"
+
+
+def _all_metadata(name: str, status: os.stat_result) -> Iterable[str]:
     yield f"sif {name} mode 0{status.st_mode:o}"
     yield f"sif {name} uid {status.st_uid}"
     yield f"sif {name} gid {status.st_gid}"
@@ -221,9 +254,8 @@ def _metadata(change: Written) -> Iterable[str]:
 
 def _times(name: str, modified_s: int) -> Iterable[str]:
     yield f"sif {name} mtime @{modified_s}"
-    for field in ("atime", "ctime", "crtime"):
-        yield f"sif {name} {field} @{EPOCH_S}"
-    for field in ("mtime_extra", "atime_extra", "ctime_extra", "crtime_extra"):
+    yield f"sif {name} ctime @{EPOCH_S}"
+    for field in ("mtime_extra", "ctime_extra"):
         yield f"sif {name} {field} 0"
 
 

@@ -26,8 +26,8 @@ import zstandard
 
 from ovenbird.domain.contents import ImageContents, ImageFile, InstalledPackage, files_of, lines_of
 from ovenbird.system.commands import run
-from ovenbird.system.disks import root_partition
 from ovenbird.system.overlays import Change, Removed
+from ovenbird.system.root_file_systems import find_root
 
 STATUS = "var/lib/dpkg/status"
 INSTALLED = "install ok installed"
@@ -92,7 +92,7 @@ def kept_name(disk: Path) -> str:
     but not the same head of a file system, which counts what was written to it.
     """
     with disk.open("rb") as file:
-        head = os.pread(file.fileno(), HEAD_BYTES, root_partition(disk).offset)
+        head = os.pread(file.fileno(), HEAD_BYTES, find_root(disk).offset)
     return f"files-{disk.stem}-{hashlib.sha256(head).hexdigest()[:12]}.jsonl.zst"
 
 

@@ -1,7 +1,7 @@
 """Where a bake happens on this host: a base disk opened as a room, and what changed in it.
 
 base_roots ─ an overlay over the base disk ─ commands, each in namespaces of its own
-... closed: upper ─ debugfs ─▶ clone of the base disk ─▶ changed blocks
+... closed: upper ─ applying ─▶ clone of the base ─▶ changed blocks
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.contents import ImageContents
-from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import STEP_TIMEOUT_S, RecipeStep
-from ovenbird.system import apt, base_roots, debugfs, image_contents, overlays
-from ovenbird.system.base_roots import INSIDE
-from ovenbird.system.disks import clone, extents, mounted, mounted_root, root_partition
+from ovenbird.system import applying, apt, base_roots, image_contents, overlays
+from ovenbird.system.applying import Applied
+from ovenbird.system.base_roots import INSIDE, BaseRoot
+from ovenbird.system.disks import mounted
 from ovenbird.system.hands import ChrootHands
 from ovenbird.system.recipes import logs, steps
 from ovenbird.system.recipes.logs import BakeLog
@@ -55,11 +54,11 @@ class Workshop:
             progress: Told each line that programs print.
         """
         place, cache = self._directory / key[:16], self._apt_cache(disk)
-        with base_roots.opened(disk, place) as root, ExitStack() as stack:
-            base_roots.furnish(stack, root, cache=cache)
-            _connect(stack, root, repository)
+        with base_roots.opened(disk, place) as base, ExitStack() as stack:
+            base_roots.furnish(stack, base.root, cache=cache)
+            _connect(stack, base.root, repository)
             log = stack.enter_context(logs.kept(self._log(key), tell=progress))
-            room = Room(place, disk=disk, log=log, cache=cache)
+            room = Room(base, log=log, cache=cache)
             room.update()
             yield room
 
@@ -73,12 +72,12 @@ class Workshop:
 class Room:
     """A base disk's root file system that can be changed."""
 
-    def __init__(self, place: Path, *, disk: Path, log: BakeLog, cache: Path) -> None:
-        self._place, self._disk, self._log, self._cache = place, disk, log, cache
-        self._root = place / "root"
-        self._upper = place / "layer/upper"
+    def __init__(self, base: BaseRoot, *, log: BakeLog, cache: Path) -> None:
+        self._base, self._log, self._cache = base, log, cache
+        self._root = base.root
         self._hands = ChrootHands(self._root, tell=log)
         self._changes: tuple[overlays.Change, ...] = ()
+        self._applied = Applied()
 
     def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
         """Do one step of the recipe; a failing one fails the bake."""
@@ -110,48 +109,27 @@ class Room:
             CommandFailed: The changes could not be applied, or the result is not what the
                 overlay shows.
         """
-        copy = self._place / "disk.raw"
-        offset = root_partition(self._disk).offset
-        changed = self._changes = overlays.changes(self._upper, self._place / "lower")
-        clone(self._disk, copy)
-        debugfs.apply(
-            copy,
-            changed,
-            offset=offset,
-            upper=self._upper,
-            lower=self._place / "lower",
-            work=self._place,
-        )
-        self._verify(copy, changed)
-        return _differing(self._disk, copy)
+        self._changes = overlays.changes(self._base.upper, self._base.lower)
+        self._applied = applying.apply(self._base, self._changes)
+        return self._applied.blocks
 
     def total_blocks(self) -> int:
         """Return how many blocks of the image hold data; to be asked after the changes."""
-        return len(set(blocks_of_extents(extents(self._place / "disk.raw"))))
-
-    def _verify(self, copy: Path, changed: Sequence[overlays.Change]) -> None:
-        with mounted_root(copy, self._place / "check") as made:
-            wrong = [c.path for c in changed if not overlays.carried_over(c, self._upper, made)]
-        if wrong:
-            raise CommandFailed(
-                f"The image differs from what was installed, first at `/{wrong[0]}`",
-                hint="This is a bug in the bake; keep the log",
-                stderr="\n".join(wrong[:20]),
-            )
+        return self._applied.total
 
     def contents(self) -> ImageContents:
         """Return the packages and files of the image; to be asked after the changes."""
         return image_contents.changed(
             self._root,
-            lower=self._place / "lower",
-            upper=self._upper,
+            lower=self._base.lower,
+            upper=self._base.upper,
             changes=self._changes,
-            kept=self._cache / image_contents.kept_name(self._disk),
+            kept=self._cache / image_contents.kept_name(self._base.origin.disk),
         )
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a person should know about the image."""
-        return ()
+        """Return what a person should know about the image; to be asked after the changes."""
+        return self._applied.notes
 
     def _run(self, argv: list[str], *, said: str, hint: str) -> None:
         self._hands.run(argv, environment={}, timeout_s=STEP_TIMEOUT_S, said=said, hint=hint)
@@ -197,16 +175,3 @@ def _clean(root: Path) -> None:
     for path in sorted((root / "var/log").rglob("*")):
         if path.is_file() and not path.is_symlink() and path.stat().st_size:
             os.truncate(path, 0)  # the file stays, with owner and mode, for who writes to it
-
-
-def _differing(base: Path, made: Path) -> dict[int, bytes]:
-    """Compare two disks block by block, where either has data."""
-    both = sorted({*blocks_of_extents(extents(base)), *blocks_of_extents(extents(made))})
-    found = {}
-    with base.open("rb") as old, made.open("rb") as new:
-        for index in both:
-            at = index * BLOCK_BYTES
-            block = os.pread(new.fileno(), BLOCK_BYTES, at)
-            if block != os.pread(old.fileno(), BLOCK_BYTES, at):
-                found[index] = block
-    return found

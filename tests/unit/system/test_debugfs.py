@@ -36,7 +36,6 @@ class Trees:
         apply(
             self.disk,
             changes(self.upper, self.lower),
-            offset=0,
             upper=self.upper,
             lower=self.lower,
             work=self.work,
@@ -137,7 +136,6 @@ def test_the_same_changes_give_the_same_bytes(trees: Trees) -> None:
         apply(
             trees.disk,
             changes(trees.upper, trees.lower),
-            offset=0,
             upper=trees.upper,
             lower=trees.lower,
             work=trees.work,

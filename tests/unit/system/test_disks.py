@@ -1,55 +1,12 @@
 from __future__ import annotations
 
-import struct
-import uuid
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents, disk_digest
-from ovenbird.domain.errors import InvalidRequest
-from ovenbird.system.disks import DiskBlocks, extents, root_partition
-
-ROOT = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
-ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
-
-
-def disk(path: Path, table: list[tuple[str, int, int]]) -> Path:
-    """Write a disk with these (type, first sector, last sector)."""
-    entries = b"".join(
-        uuid.UUID(kind).bytes_le + bytes(16) + struct.pack("<QQ", first, last) + bytes(80)
-        for kind, first, last in table
-    )
-    header = b"EFI PART" + bytes(64) + struct.pack("<QII", 2, 128, 128)
-    with path.open("wb") as file:
-        file.truncate(8 * BLOCK_BYTES)
-        file.seek(512)
-        file.write(header)
-        file.seek(1024)
-        file.write(entries.ljust(128 * 128, b"\0"))
-    return path
-
-
-def test_the_root_partition_is_the_largest_one_for_linux(tmp_path: Path) -> None:
-    path = disk(tmp_path / "d.raw", [(ESP, 2048, 9000), (ROOT, 34, 40), (ROOT, 100, 299)])
-
-    found = root_partition(path)
-
-    assert (found.kind, found.offset, found.size) == (ROOT, 100 * 512, 200 * 512)
-
-
-def test_a_disk_without_linux_is_refused_with_what_it_holds(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match=ESP):
-        root_partition(disk(tmp_path / "d.raw", [(ESP, 2048, 9000)]))
-
-
-def test_a_file_that_is_no_disk_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(bytes(4096))
-
-    with pytest.raises(InvalidRequest, match="no GUID partition table"):
-        root_partition(tmp_path / "x")
+from ovenbird.system.disks import DiskBlocks, extents
 
 
 def test_holes_are_no_blocks(tmp_path: Path) -> None:
