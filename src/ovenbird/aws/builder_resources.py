@@ -310,9 +310,8 @@ def launch(base: Image, spec: BuilderSpec, *, mark: Mark, group_id: str) -> dict
     The instance ends itself when its own system shuts down: a builder whose bake died with its
     host does so at the deadline. EC2 stops it nevertheless when it is asked to.
     """
-    disk: dict[str, Any] = {"DeleteOnTermination": True}
-    if spec.volume_gib:
-        disk["VolumeSize"] = max(spec.volume_gib, base.size_gib)
+    size = max(spec.volume_gib, base.size_gib)
+    disk: dict[str, Any] = {"DeleteOnTermination": True, "VolumeSize": size}
     if spec.kms_key:
         disk |= {"Encrypted": True, "KmsKeyId": spec.kms_key}
     interface = {

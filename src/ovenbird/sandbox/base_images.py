@@ -30,6 +30,9 @@ PACKAGES = (
 TIMEOUT_S = 900.0
 MIRROR_CHECKS = re.compile(r'^(Acquire::Check-(?:Date|Valid-Until)) "([^"]*)";$', re.MULTILINE)
 
+MIRROR_URL = re.compile(r"\b(https?)://([^/\s:]+)(?::(\d+))?")
+PORTS = {"http": "80", "https": "443"}
+
 CLOUD_CFG = """# The image runs on EC2, and on what speaks its metadata service.
 datasource_list: [Ec2, None]
 datasource:
@@ -131,6 +134,16 @@ def _install(tree: Path, progress: Callable[[str], None]) -> None:
         on_line=tell,
         env={"SOURCE_DATE_EPOCH": str(base_disk.EPOCH_S)},
     )
+
+
+def mirrors() -> tuple[str, ...]:
+    """Return the ``host:port`` of the mirrors that this host has, and so the image."""
+    etc = Path("/etc/apt")
+    files = [*etc.glob("sources.list"), *etc.glob("sources.list.d/*")]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    named = [line for line in lines if line.startswith(("deb ", "URIs:"))]
+    found = [url for line in named for url in MIRROR_URL.findall(line)]
+    return tuple(sorted({f"{host}:{port or PORTS[scheme]}" for scheme, host, port in found}))
 
 
 def _settle(tree: Path) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from ovenbird.sandbox.base_images import mirrors
 from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION, REGION, Places
+from ovenbird.sandbox.reaching import proxy_command
 
 PROFILE = "ovenbird-sandbox"
 ROLE = "ovenbird-deploy"
@@ -69,6 +71,10 @@ def settings(
         },
         "base_images": {"debian-12": {"name": base_image}},
         "bake_environment": "dev",
+        "builders": {
+            "proxy_command": proxy_command(places.namespace(DEVELOPMENT)),
+            "open_to": list(mirrors()),
+        },
         "judge": {"period_s": PERIOD_S},
         "environments": {
             name: _environment(places, endpoint_url, networks[account], role_arn)

@@ -46,7 +46,7 @@ def test_a_builder_requires_imdsv2_and_takes_its_disk_along() -> None:
             "AssociatePublicIpAddress": False,
         }],
         "BlockDeviceMappings": [
-            {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": True}}
+            {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": True, "VolumeSize": 4}}
         ],
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
         "InstanceInitiatedShutdownBehavior": "terminate",
@@ -54,7 +54,7 @@ def test_a_builder_requires_imdsv2_and_takes_its_disk_along() -> None:
 
 
 def test_a_builder_is_as_the_settings_say() -> None:
-    spec = replace(SPEC, volume_gib=2, kms_key="alias/bake", instance_profile="ssm", public=True)
+    spec = replace(SPEC, volume_gib=8, kms_key="alias/bake", instance_profile="ssm", public=True)
     base = replace(_image(cast("Any", RAW)), architecture="arm64")
 
     words = launch(base, spec, mark=MARK, group_id="sg-1")
@@ -63,5 +63,5 @@ def test_a_builder_is_as_the_settings_say() -> None:
     assert words["IamInstanceProfile"] == {"Name": "ssm"}
     assert words["NetworkInterfaces"][0]["AssociatePublicIpAddress"]
     assert words["BlockDeviceMappings"][0]["Ebs"] == {
-        "DeleteOnTermination": True, "VolumeSize": 4, "Encrypted": True, "KmsKeyId": "alias/bake",
+        "DeleteOnTermination": True, "VolumeSize": 8, "Encrypted": True, "KmsKeyId": "alias/bake",
     }  # fmt: skip
