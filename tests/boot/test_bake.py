@@ -15,6 +15,7 @@ import pytest
 
 from ovenbird.aws.buckets import BucketStorage
 from ovenbird.aws.images import Ec2Images
+from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.manifest import load_manifest
 from ovenbird.config.settings import cache_home
@@ -23,16 +24,17 @@ from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import PROVENANCE_TAG, Baked, BakeRequest, Image, ImageId, PackagePin
 from ovenbird.domain.provenance import FILES, SBOM, Origin
 from ovenbird.domain.recipes import RecipeStep, Shell
+from ovenbird.domain.sharing import ShareRequest, ShareTarget
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.image_evidence import ImageEvidence
 from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
-from ovenbird.sandbox.places import PRODUCTION
+from ovenbird.sandbox.places import PRODUCTION, REGION
 from ovenbird.stages.bake import bake
 from ovenbird.stages.build import build
 from ovenbird.stages.kitchen import Kitchen
-from ovenbird.stages.share import share
+from ovenbird.stages.share import Doors, share
 from ovenbird.system import git, image_contents
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
@@ -264,16 +266,15 @@ def test_a_package_that_was_changed_after_its_publication_is_refused(bakery: Bak
 def test_production_sees_a_shared_image_with_its_tags(
     bakery: Bakery, baked: Baked, endpoint: Endpoint
 ) -> None:
-    theirs = Ec2Images(endpoint.production)
+    target = ShareTarget(environment="prod", account_id=PRODUCTION, region=REGION)
+    request = ShareRequest(image=baked.image, region=REGION, targets=(target,))
+    doors = Doors(
+        owner=lambda _: Ec2Sharing(endpoint.development),
+        there={"prod": Ec2Sharing(endpoint.production)},
+    )
 
     def shared() -> Image:
-        return share(
-            baked.image,
-            account_id=PRODUCTION,
-            images=bakery.images,
-            there=theirs,
-            progress=bakery.said.append,
-        )
+        return share(request, doors=doors, progress=bakery.said.append)["prod"]
 
     seen = shared()
 

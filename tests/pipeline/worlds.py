@@ -33,6 +33,14 @@ from ovenbird.domain.packages import Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import RecipeStep
+from ovenbird.domain.sharing import (
+    SOURCE_ACCOUNT_TAG,
+    Key,
+    Permissions,
+    Principal,
+    PrincipalKind,
+    ShareTarget,
+)
 from ovenbird.domain.verdicts import Sample
 from ovenbird.pipeline.codec import decode, encode
 from ovenbird.pipeline.ports import Environment, Ports
@@ -49,6 +57,7 @@ BASE = Image(
     created_at=AT, state="available",
 )  # fmt: skip
 PERIOD_S = 0.05
+REGION = "eu-west-1"
 
 
 @dataclass(kw_only=True)
@@ -67,6 +76,7 @@ class State:
         rotten: Versions whose files have other bytes in the repository.
         forged: Versions whose files have signatures that are not valid.
         records: What the repository keeps of where packages came from.
+        shared: Images that production may launch, by id.
         uses: Image → what needs it, besides server groups.
     """
 
@@ -83,6 +93,7 @@ class State:
     rotten: list[str] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
     records: list[CatalogEntry] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
     uses: dict[str, str] = field(default_factory=dict)
 
 
@@ -145,12 +156,6 @@ class World:
             state.images.append(made)
         self.note(f"register {made.version}")
         return made
-
-    def share(self, image: Image, *, account_id: str) -> None:
-        self.note(f"share {image.version} with {account_id}")
-
-    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
-        """Both accounts see the same tags here."""
 
     def download(self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None) -> Path:
         assert parent is None
@@ -244,6 +249,13 @@ class World:
     def ready(self, base: Image, *, progress: Progress) -> Image:
         return base
 
+    def key_of(self, base: Image) -> Key | None:
+        return None
+
+    def owner(self, region: str) -> Sharing:
+        assert region == REGION
+        return Sharing(self)
+
     def ports(self) -> Ports:
         """Return the pipeline's ports, all of them this world."""
         return Ports(
@@ -258,6 +270,7 @@ class World:
             base_images={"debian-12": BaseSource(name=BASE.name)},
             bases=self,
             bake_environment="dev",
+            owner=self.owner,
             environments={
                 name: Environment(
                     name=name,
@@ -268,10 +281,73 @@ class World:
                     period_s=PERIOD_S,
                     uses=self,
                     lives=self,
+                    sharing=Sharing(self),
+                    target=ShareTarget(environment=name, account_id=account_id, region=REGION),
                 )
                 for name, account_id in (("dev", DEV), ("prod", PROD))
             },
         )
+
+
+class Sharing:
+    """Who may launch; both accounts see the same images and tags here."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get(self, image_id: ImageId) -> Image:
+        image = self._world.get(image_id)
+        return replace(image, tags={**image.tags, SOURCE_ACCOUNT_TAG: DEV})
+
+    def permissions(self, image: Image) -> Permissions:
+        if image.image_id not in self._world.look().shared:
+            return Permissions()
+        prod = Principal(kind=PrincipalKind.ACCOUNT, name=PROD)
+        return Permissions(launch=frozenset({prod}), volumes=frozenset({PROD}))
+
+    def allow_launch(self, image: Image, principals: Sequence[Principal]) -> None:
+        with self._world.state() as state:
+            state.shared.append(image.image_id)
+        self._world.note(f"share {image.version} with {principals[0].name}")
+
+    def deny_launch(self, image: Image, principals: Sequence[Principal]) -> None:
+        with self._world.state() as state:
+            state.shared.remove(image.image_id)
+
+    def allow_volumes(self, image: Image, accounts: Sequence[str]) -> None: ...
+
+    def deny_volumes(self, image: Image, accounts: Sequence[str]) -> None: ...
+
+    def await_seen(self, image_id: ImageId) -> Image:
+        return self.get(image_id)
+
+    def launch_doubt(self, image: Image) -> str:
+        return ""
+
+    def key(self, name: str) -> Key:
+        raise AssertionError("nothing is encrypted here")
+
+    def grantees(self, key: str) -> frozenset[str]:
+        raise AssertionError("nothing is encrypted here")
+
+    def grant(self, key: str, grantee: str) -> None:
+        raise AssertionError("nothing is encrypted here")
+
+    def revoke(self, key: str, grantee: str) -> None:
+        raise AssertionError("nothing is encrypted here")
+
+    def find_copy(self, source: Image, *, region: str) -> Image | None:
+        raise AssertionError("there is one Region, and nobody copies")
+
+    def copy(self, source: Image, **how: object) -> Image:
+        raise AssertionError("there is one Region, and nobody copies")
+
+    def remove_copy(self, source: Image, *, region: str) -> None:
+        raise AssertionError("there is one Region, and nobody copies")
+
+    def write_tags(self, image_id: ImageId, tags: Mapping[str, str]) -> None: ...
+
+    def remove_tags(self, image_id: ImageId, names: Sequence[str]) -> None: ...
 
 
 class Groups:

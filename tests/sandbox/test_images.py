@@ -10,8 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ovenbird.aws.images import Ec2Images
+from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId, SnapshotId
+from ovenbird.domain.sharing import Principal, PrincipalKind
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION
 from tests.sandbox.fleet import register_image
@@ -62,6 +64,13 @@ def register(images: Ec2Images, base: Image) -> Register:
     return make
 
 
+def let_in(endpoint: Endpoint, image: Image) -> None:
+    """Let production launch an image of development's and read its snapshot."""
+    door = Ec2Sharing(endpoint.development)
+    door.allow_volumes(image, [PRODUCTION])
+    door.allow_launch(image, [Principal(kind=PrincipalKind.ACCOUNT, name=PRODUCTION)])
+
+
 def test_an_image_keeps_what_it_was_registered_with(register: Register) -> None:
     image = register("k1")
 
@@ -100,9 +109,9 @@ def test_registering_again_after_a_crash_gives_the_same_image(
 
 
 def test_an_image_that_others_share_under_our_bases_name_is_not_taken_for_it(
-    images: Ec2Images, base: Image, theirs: Ec2Images
+    endpoint: Endpoint, base: Image, theirs: Ec2Images
 ) -> None:
-    images.share(base, account_id=PRODUCTION)
+    let_in(endpoint, base)
 
     assert theirs.get(base.image_id).name == base.name
     assert theirs.find_by_name(base.name) is None
@@ -119,11 +128,11 @@ def test_an_image_that_is_not_shared_does_not_exist_for_others(
 
 
 def test_a_shared_image_is_seen_with_the_other_accounts_own_tags(
-    images: Ec2Images, register: Register, theirs: Ec2Images
+    endpoint: Endpoint, images: Ec2Images, register: Register, theirs: Ec2Images
 ) -> None:
     image = register("k4")
 
-    images.share(image, account_id=PRODUCTION)
+    let_in(endpoint, image)
     before = theirs.get(image.image_id)
     theirs.tag(image.image_id, {BAKE_KEY_TAG: "mine"})
 
@@ -132,11 +141,9 @@ def test_a_shared_image_is_seen_with_the_other_accounts_own_tags(
     assert images.get(image.image_id).tags == {BAKE_KEY_TAG: "k4"}
 
 
-def test_only_the_owner_changes_who_may_launch(
-    endpoint: Endpoint, images: Ec2Images, register: Register
-) -> None:
+def test_only_the_owner_changes_who_may_launch(endpoint: Endpoint, register: Register) -> None:
     image = register("k5")
-    images.share(image, account_id=PRODUCTION)
+    let_in(endpoint, image)
 
     with pytest.raises(ClientError, match="AuthFailure"):
         endpoint.production.ec2.modify_image_attribute(

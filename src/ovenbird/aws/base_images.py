@@ -25,6 +25,7 @@ from ovenbird.aws.parameters import Parameters
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound
 from ovenbird.domain.images import COPIED_FROM_TAG, BaseSource, Image, ImageId
 from ovenbird.domain.ports import Clock, Progress
+from ovenbird.domain.sharing import Key
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef
@@ -92,6 +93,15 @@ class Ec2BaseImages:
             kms_key=key,
         )
         return self._copies.ensure(copy, progress=progress)
+
+    def key_of(self, base: Image) -> Key | None:
+        """Return the key that encrypts what is baked on a base image, if any.
+
+        Raises:
+            NotFound: The settings name a key that does not exist.
+        """
+        wanted = self._wanted_key(base) or base.kms_key
+        return self._keys.get(wanted) if wanted else None
 
     def _wanted_key(self, base: Image) -> str:
         """Return the ARN of the key that shall encrypt what is made of a base, if any.

@@ -119,6 +119,16 @@ class ImageCopies:
             hint="Does something deregister images in this account?",
         )
 
+    def remove(self, copy: Copy) -> None:
+        """Deregister a copy and delete its snapshots, if there is one; safe to repeat."""
+        found = self.find(copy)
+        if found is None:
+            return
+        with cloud_errors(f"removing copy `{found.image_id}`"):
+            self._account.ec2.deregister_image(
+                ImageId=found.image_id, DeleteAssociatedSnapshots=True
+            )
+
     def _begin(self, copy: Copy, token: str, progress: Progress) -> ImageId:
         source = copy.source
         progress(f"Copying `{source.name}` ({source.image_id}) into {self._account.account_id}")
@@ -183,7 +193,7 @@ class ImageCopies:
 
     def _deregister(self, image_id: ImageId) -> None:
         with cloud_errors(f"deregistering the failed copy `{image_id}`"):
-            self._account.ec2.deregister_image(ImageId=image_id)
+            self._account.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)
 
 
 @dataclass(slots=True, kw_only=True)

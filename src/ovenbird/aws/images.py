@@ -1,11 +1,11 @@
-"""Images in EC2: found, registered with tags in the same call, shared."""
+"""Images in EC2: found, registered with tags in the same call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovenbird.aws import registration
 from ovenbird.aws.clients import Account
@@ -139,20 +139,6 @@ class Ec2Images:
             self._clock.sleep(1)
         return found
 
-    def share(self, image: Image, *, account_id: str) -> None:
-        """Let another account launch the image and read its snapshot; safe to repeat."""
-        with cloud_errors(f"sharing image `{image.image_id}` with `{account_id}`"):
-            # The snapshot first: who may launch the image must be able to use it at once.
-            self._ec2.modify_snapshot_attribute(
-                SnapshotId=image.root_snapshot_id,
-                Attribute="createVolumePermission",
-                OperationType="add",
-                UserIds=[account_id],
-            )
-            self._ec2.modify_image_attribute(
-                ImageId=image.image_id, LaunchPermission={"Add": [{"UserId": account_id}]}
-            )
-
     def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
         """Write this account's own tags on an image that it can see."""
         with cloud_errors(f"tagging image `{image_id}`"):
@@ -191,7 +177,8 @@ class Ec2Images:
 
     def _newest(self, filters: list[FilterTypeDef], doing: str) -> Image | None:
         images = [_image(raw) for raw in self._described(filters, doing)]
-        return max(images, key=lambda image: image.created_at, default=None)
+        newest = max(images, key=lambda image: image.created_at, default=None)
+        return self._with_key(newest) if newest else None
 
     def _described(
         self, filters: list[FilterTypeDef], doing: str, *, disabled: bool = False
@@ -205,30 +192,37 @@ class Ec2Images:
 
 def _image(raw: ImageTypeDef) -> Image:
     """Read the part of ``describe_images`` that we use."""
-    root = raw.get("RootDeviceName", "")
+    ebs = _root(raw)
+    return Image(
+        image_id=ImageId(raw["ImageId"]),
+        name=raw.get("Name", ""),
+        owner_id=raw.get("OwnerId", ""),
+        root_snapshot_id=SnapshotId(ebs.get("SnapshotId", "")),
+        root_device_name=raw.get("RootDeviceName", ""),
+        architecture=raw.get("Architecture", ""),
+        boot_mode=raw.get("BootMode", ""),
+        ena=bool(raw.get("EnaSupport", False)),
+        imds_v2=raw.get("ImdsSupport") == "v2.0",
+        size_gib=int(ebs.get("VolumeSize", 0)),
+        created_at=datetime.fromisoformat(raw["CreationDate"]),
+        state=str(raw.get("State", "")),
+        tags=from_aws(raw.get("Tags", [])),  # type: ignore[arg-type]
+        product_codes=tuple(
+            sorted(one.get("ProductCodeId", "") for one in raw.get("ProductCodes", []))
+        ),
+        usage_operation=raw.get("UsageOperation", "RunInstances"),
+        public=bool(raw.get("Public", False)),
+        kms_key=ebs.get("KmsKeyId") or (UNKNOWN_KEY if ebs.get("Encrypted") else ""),
+        tpm=str(raw.get("TpmSupport", "")),
+    )
+
+
+def _root(raw: ImageTypeDef) -> Mapping[str, Any]:
+    """Return the root device; an image that is being copied may have none yet."""
     for mapping in raw.get("BlockDeviceMappings", []):
-        ebs = mapping.get("Ebs", {})
-        if mapping.get("DeviceName") == root and "SnapshotId" in ebs:
-            return Image(
-                image_id=ImageId(raw["ImageId"]),
-                name=raw.get("Name", ""),
-                owner_id=raw.get("OwnerId", ""),
-                root_snapshot_id=SnapshotId(ebs["SnapshotId"]),
-                root_device_name=root,
-                architecture=raw.get("Architecture", ""),
-                boot_mode=raw.get("BootMode", ""),
-                ena=bool(raw.get("EnaSupport", False)),
-                imds_v2=raw.get("ImdsSupport") == "v2.0",
-                size_gib=int(ebs.get("VolumeSize", 0)),
-                created_at=datetime.fromisoformat(raw["CreationDate"]),
-                state=str(raw.get("State", "")),
-                tags=from_aws(raw.get("Tags", [])),  # type: ignore[arg-type]
-                product_codes=tuple(
-                    sorted(one.get("ProductCodeId", "") for one in raw.get("ProductCodes", []))
-                ),
-                usage_operation=raw.get("UsageOperation", "RunInstances"),
-                public=bool(raw.get("Public", False)),
-                kms_key=ebs.get("KmsKeyId") or (UNKNOWN_KEY if ebs.get("Encrypted") else ""),
-                tpm=str(raw.get("TpmSupport", "")),
-            )
-    raise CloudError(f"Image `{raw['ImageId']}` has no EBS root device")
+        ebs: Mapping[str, Any] = mapping.get("Ebs", {})
+        if mapping.get("DeviceName") == raw.get("RootDeviceName", "") and "SnapshotId" in ebs:
+            return ebs
+    if raw.get("State") == "available":
+        raise CloudError(f"Image `{raw['ImageId']}` has no EBS root device")
+    return {}

@@ -6,11 +6,34 @@ encryption by default".
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.domain.errors import NotFound
 from ovenbird.domain.sharing import Key
 
+if TYPE_CHECKING:
+    from mypy_boto3_kms.type_defs import GrantListEntryTypeDef
+
+# What launching from an encrypted snapshot and copying it need.
+# Source: EC2 Auto Scaling user guide, "Required AWS KMS key policy for use with encrypted
+# volumes", the grant for a key in another account.
+OPERATIONS = frozenset(
+    {
+        "Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext", "DescribeKey", "CreateGrant",
+    }
+)  # fmt: skip
+_NAME = "ovenbird"  # of our grants
+_GRANT_HINTS = {
+    "AccessDeniedException": "Let the key's policy allow `kms:CreateGrant`, `kms:ListGrants` and "
+    "`kms:RevokeGrant` to the role that bakes; a policy that names nobody but others locks us out",
+    "InvalidArnException": "Does the role exist there? `aws iam create-service-linked-role "
+    "--aws-service-name autoscaling.amazonaws.com` in that account makes Auto Scaling's",
+    "KMSInvalidStateException": "The key is being deleted or has no material: choose another one",
+    "DisabledException": "Enable the key",
+}
 _HINTS = {
     "NotFoundException": "Is the key in the Region that bakes? Give its ARN, id or `alias/…`",
     "AccessDeniedException": "Let the key's policy allow `kms:DescribeKey` to this role",
@@ -20,7 +43,8 @@ _HINTS = {
 class KmsKeys:
     """The keys that one account uses, and what it encrypts by default.
 
-    Permissions: kms:DescribeKey, ec2:GetEbsEncryptionByDefault, ec2:GetEbsDefaultKmsKeyId.
+    Permissions: kms:DescribeKey, kms:ListGrants, kms:CreateGrant, kms:RevokeGrant,
+    ec2:GetEbsEncryptionByDefault, ec2:GetEbsDefaultKmsKeyId.
     """
 
     def __init__(self, account: Account) -> None:
@@ -50,3 +74,37 @@ class KmsKeys:
             return self.get(key).arn
         except NotFound:  # AWS's own key is made with the first volume that it encrypts
             return key
+
+    def grantees(self, key: str) -> frozenset[str]:
+        """Return who may do by a grant all of :data:`OPERATIONS`, by ARN."""
+        return frozenset(
+            str(grant["GranteePrincipal"])
+            for grant in self._grants(key)
+            if set(grant.get("Operations", [])) >= OPERATIONS and grant.get("GranteePrincipal")
+        )
+
+    def grant(self, key: str, grantee: str) -> None:
+        """Let somebody do all of :data:`OPERATIONS`; safe to repeat.
+
+        Raises:
+            CloudError: The key's policy does not let us, or the grantee does not exist.
+        """
+        with cloud_errors(f"letting `{grantee}` use key `{key}`", hints=_GRANT_HINTS):
+            self._account.kms.create_grant(
+                KeyId=key,
+                GranteePrincipal=grantee,
+                Operations=sorted(OPERATIONS),  # type: ignore[arg-type]
+                Name=_NAME,  # with it, KMS returns the grant that is there
+            )
+
+    def revoke(self, key: str, grantee: str) -> None:
+        """Take our grants to somebody back; those that others gave stay."""
+        for grant in self._grants(key):
+            if grant.get("Name") == _NAME and grant.get("GranteePrincipal") == grantee:
+                with cloud_errors(f"revoking `{grantee}`'s use of `{key}`", hints=_GRANT_HINTS):
+                    self._account.kms.revoke_grant(KeyId=key, GrantId=str(grant["GrantId"]))
+
+    def _grants(self, key: str) -> list[GrantListEntryTypeDef]:
+        with cloud_errors(f"listing the grants of key `{key}`", hints=_GRANT_HINTS):
+            pages = self._account.kms.get_paginator("list_grants").paginate(KeyId=key)
+            return [grant for page in pages for grant in page["Grants"]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -161,6 +161,10 @@ class EnvironmentSettings(Strict):
         credentials_file: Shared credentials file; empty for the SDK's own order.
         role_arn: Role to assume; empty to use the base credentials as they are.
         listener_arn: Load balancer listener; empty for apps without one.
+        images: Whether it launches the image that is shared with it, or copies it to one of its
+            own.
+        kms_key: What encrypts copies for it: in its own account where it copies; in the account
+            that bakes where that is copied to another Region for it.
         url: The address at which people reach the listener.
     """
 
@@ -175,6 +179,8 @@ class EnvironmentSettings(Strict):
     security_group_ids: tuple[str, ...] = ()
     listener_arn: str = ""
     url: str | None = None
+    images: Literal["share", "copy"] = "share"
+    kms_key: str = ""
 
 
 class Settings(Strict):

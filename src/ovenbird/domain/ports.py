@@ -21,6 +21,7 @@ from ovenbird.domain.packages import BuildSite, Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
 from ovenbird.domain.provenance import Evidence, Signed
 from ovenbird.domain.recipes import RecipeStep
+from ovenbird.domain.sharing import Key
 from ovenbird.domain.verdicts import Sample
 
 Progress = Callable[[str], None]
@@ -187,10 +188,6 @@ class Images(Protocol):
         self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
     ) -> Image: ...
 
-    def share(self, image: Image, *, account_id: str) -> None: ...
-
-    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None: ...
-
 
 class Snapshots(Protocol):
     """Snapshots of one account, by block."""
@@ -314,6 +311,8 @@ class BaseImages(Protocol):
     def find(self, source: BaseSource) -> Image: ...  # NotFound, InvalidRequest
 
     def ready(self, base: Image, *, progress: Progress) -> Image: ...  # it, or our copy of it
+
+    def key_of(self, base: Image) -> Key | None: ...  # what encrypts what is baked on it
 
 
 class ImageLives(Protocol):

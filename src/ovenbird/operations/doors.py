@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,14 @@ from ovenbird.aws.image_uses import AccountUses
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.metrics import Metrics
 from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
+from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound, OvenbirdError
 from ovenbird.domain.images import BaseSource
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.domain.ports import Clock, StoragePlace
+from ovenbird.domain.sharing import ShareTarget
 from ovenbird.packaging.keys.package_signatures import sign_package
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.cataloged import CatalogedRepository
@@ -88,6 +91,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
             clock=clock,
         ),
         bake_environment=settings.bake_environment,
+        owner=partial(_sharing_in, settings, clock),
         environments={
             name: _environment(name, found, accounts[name], settings, clock)
             for name, found in settings.environments.items()
@@ -257,4 +261,19 @@ def _environment(
         period_s=period_s,
         uses=AccountUses(account, environment=name),
         lives=ImageLives(account),
+        sharing=Ec2Sharing(account, subnet_id=found.subnet_ids[0], clock=clock),
+        target=ShareTarget(
+            environment=name,
+            account_id=found.account_id,
+            region=found.region,
+            copies=found.images == "copy",
+            kms_key=found.kms_key,
+            role_arn=found.role_arn or "",
+        ),
     )
+
+
+def _sharing_in(settings: Settings, clock: Clock, region: str) -> Ec2Sharing:
+    """Return permissions and copies of the account that bakes, in a Region."""
+    access = replace(_access(settings.environments[settings.bake_environment]), region=region)
+    return Ec2Sharing(open_account(access), clock=clock)

@@ -25,7 +25,7 @@ from ovenbird.operations.locating import located
 from ovenbird.operations.opening import Installation
 from ovenbird.packaging.versions import version_of
 from ovenbird.pipeline.ports import Ports
-from ovenbird.pipeline.release_steps import base_image, check_feasible
+from ovenbird.pipeline.release_steps import base_image, check_feasible, check_sharing
 from ovenbird.store.records import Store
 from ovenbird.system import git
 from ovenbird.system.caches import refuse_full_disk
@@ -111,9 +111,11 @@ def preview(installation: Installation, prepared: Prepared, *, fresh: bool) -> P
 
     Raises:
         Conflict: A plan is not possible now.
+        InvalidRequest: The image could not be shared: its key can be used by no other account.
         CloudError: AWS refused a call.
     """
     ports = installation.ports
+    check_sharing(prepared.spec, ports)
     release_id = next_id(ports.store, prepared)
     image_id = "" if fresh else _image_of(prepared, ports)
     return Preview(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovenbird.domain.images import BaseSource
+from ovenbird.domain.images import BaseSource, Image
 from ovenbird.domain.ports import (
     BakeWorkshop,
     BaseImages,
@@ -22,8 +22,11 @@ from ovenbird.domain.ports import (
     ServerGroups,
     Snapshots,
 )
+from ovenbird.domain.sharing import Principal, ShareRequest, ShareTarget
+from ovenbird.domain.sharing_ports import ImageSharing
 from ovenbird.stages.build import Sign
 from ovenbird.stages.kitchen import Kitchen
+from ovenbird.stages.share import Doors
 from ovenbird.store.records import Store
 
 
@@ -36,6 +39,8 @@ class Environment:
         period_s: Period of its load balancer's metrics.
         uses: What needs images there, besides server groups of ours.
         lives: The last days of images there.
+        sharing: Permissions, copies and tags of images there.
+        target: How it gets images.
     """
 
     name: str
@@ -46,6 +51,8 @@ class Environment:
     period_s: float
     uses: ImageUses
     lives: ImageLives
+    sharing: ImageSharing
+    target: ShareTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,7 @@ class Ports:
         bases: Finds them, in the account that bakes.
         builders: Bakes by a builder instance; None where there is no network for one.
         bake_environment: Whose account bakes and owns images.
+        owner: Region → permissions and copies of images of the account that bakes, there.
     """
 
     store: Store
@@ -76,6 +84,7 @@ class Ports:
     base_images: Mapping[str, BaseSource]
     bases: BaseImages
     bake_environment: str
+    owner: Callable[[str], ImageSharing]
     environments: Mapping[str, Environment]
     builders: Builders | None = None
     rooms: BuildRooms | None = None
@@ -86,6 +95,23 @@ class Ports:
     def images(self) -> Images:
         """The images of the account that bakes."""
         return self.environments[self.bake_environment].images
+
+    @property
+    def sharing(self) -> Doors:
+        """Both sides of a sharing."""
+        there = {name: found.sharing for name, found in self.environments.items()}
+        return Doors(owner=self.owner, there=there)
+
+    def share_request(
+        self, image: Image, environments: Iterable[str], *, others: tuple[Principal, ...] = ()
+    ) -> ShareRequest:
+        """Return what it means to share an image with environments."""
+        return ShareRequest(
+            image=image,
+            region=self.environments[self.bake_environment].target.region,
+            targets=tuple(self.environments[name].target for name in environments),
+            others=others,
+        )
 
     @property
     def kitchen(self) -> Kitchen:

@@ -15,7 +15,7 @@ from dbos import DBOS, SetWorkflowID
 
 from ovenbird.domain.apps import AppSpec, EnvironmentSpec
 from ovenbird.domain.errors import OvenbirdError
-from ovenbird.domain.images import Baked
+from ovenbird.domain.images import Image
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest, RolloutRequest
 from ovenbird.pipeline import package_steps as packaging
@@ -55,11 +55,11 @@ def _all_stages(request: ReleaseRequest) -> Ending:
     baked = recorded("bake", release_id, work.bake, request, app, packages, state)
     if request.goal is Goal.IMAGE:
         return Ending(phase=Phase.BAKED)
-    recorded("share", release_id, work.share, app, baked.image)
+    images = recorded("share", release_id, work.share, app, baked.image)
     for environment in app.environments:
         if environment.approval:
             _await_approval(request, environment.name)
-        ending = _roll_out(request, app, environment, baked)
+        ending = _roll_out(request, app, environment, images[environment.name])
         if ending.phase is not Phase.PROMOTED:
             return ending
     recorded_always("offer", release_id, packaging.offer, request, packages)
@@ -76,7 +76,7 @@ def _await_approval(request: ReleaseRequest, environment: str) -> None:
 
 
 def _roll_out(
-    request: ReleaseRequest, app: AppSpec, environment: EnvironmentSpec, baked: Baked
+    request: ReleaseRequest, app: AppSpec, environment: EnvironmentSpec, image: Image
 ) -> Ending:
     rollout_id = f"{request.release_id}-{environment.name}"
     with SetWorkflowID(rollout_id):
@@ -86,8 +86,8 @@ def _roll_out(
                 release_id=request.release_id,
                 environment=environment.name,
                 cluster=ClusterName(app=app.app, stack=environment.name),
-                image_id=baked.image.image_id,
-                version=baked.image.version,
+                image_id=image.image_id,
+                version=image.version,
                 actor=request.actor,
             ),
             app,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
@@ -24,8 +24,9 @@ from ovenbird.domain.images import (
     PackagePin,
 )
 from ovenbird.domain.packages import Package, PackageFormat
-from ovenbird.domain.releases import Ending, Phase, ReleaseRequest
+from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest
 from ovenbird.domain.rollouts import refuse_nonsense
+from ovenbird.domain.sharing import refuse_unshareable
 from ovenbird.domain.sources import Source
 from ovenbird.packaging.checking import checks
 from ovenbird.pipeline.package_steps import checked_out, work_place
@@ -55,6 +56,8 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
     with Places(source, checkout).named():
         check_files(app.image.recipe, checkout)
         check_feasible(app, step.ports)
+    if request.goal is not Goal.IMAGE:
+        check_sharing(app, step.ports)
     return source, app
 
 
@@ -139,19 +142,25 @@ def _uploaded(baked: Baked, request: ReleaseRequest) -> int:
     return baked.blocks_uploaded
 
 
-def share(step: Step, app: AppSpec, image: Image) -> None:
-    """Share the image with the account of each environment that is not the baking one."""
+def check_sharing(app: AppSpec, ports: Ports) -> None:
+    """Refuse before the bake what could not be shared after it.
+
+    Raises:
+        InvalidRequest: What encrypts the image can be used by no other account.
+        NotFound: The base image or a key does not exist.
+    """
+    base = base_image(app, ports)
+    ours = replace(base, owner_id=ports.environments[ports.bake_environment].account_id)
+    request = ports.share_request(ours, [spec.name for spec in app.environments])
+    if request.regions:
+        refuse_unshareable(request, ports.bases.key_of(base))
+
+
+def share(step: Step, app: AppSpec, image: Image) -> dict[str, Image]:
+    """Let each environment use the image; return what each one launches."""
     ports = step.ports
-    for spec in app.environments:
-        environment = ports.environments[spec.name]
-        if environment.account_id != image.owner_id:
-            share_stage.share(
-                image,
-                account_id=environment.account_id,
-                images=ports.images,
-                there=environment.images,
-                progress=step.say,
-            )
+    request = ports.share_request(image, [spec.name for spec in app.environments])
+    return share_stage.share(request, doors=ports.sharing, progress=step.say)
 
 
 def ask(step: Step, request: ReleaseRequest, environment: str) -> None:

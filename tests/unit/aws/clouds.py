@@ -110,7 +110,7 @@ class Cloud:
             self.images.append(made)
         return {"ImageId": image_id}
 
-    def deregister_image(self, *, ImageId: str) -> None:  # noqa: N803
+    def deregister_image(self, *, ImageId: str, **_: Any) -> None:  # noqa: N803
         self.images[:] = [image for image in self.images if image["ImageId"] != ImageId]
 
     def get_ebs_encryption_by_default(self) -> dict[str, bool]:

@@ -25,7 +25,6 @@ from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.stages.bake import bake, bake_key
 from ovenbird.stages.kitchen import Kitchen
-from ovenbird.stages.share import share
 
 STATE = RepositoryState(
     repository="main", channel="candidate", number=7, url="file:/r",
@@ -82,13 +81,6 @@ class World:
         made = replace(base, image_id=image_id, name=name, root_snapshot_id=snapshot_id, tags=tags)
         self.made.append(made)
         return made
-
-    def share(self, image: Image, *, account_id: str) -> None:
-        self.note(f"share {image.image_id} with {account_id}")
-
-    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
-        self.note(f"tag {image_id}")
-        self.tags = dict(tags)
 
     def download(self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None) -> Path:
         assert parent is None
@@ -220,25 +212,3 @@ def test_the_key_covers_what_is_declared_and_nothing_else() -> None:
     assert bake_key(replace(REQUEST, packages=(pin,)), BASE) != key
     assert bake_key(replace(REQUEST, recipe=()), BASE) != key
     assert bake_key(REQUEST, replace(BASE, root_snapshot_id=SnapshotId("snap-2"))) != key
-
-
-def test_an_image_is_shared_first_and_tagged_on_the_other_side() -> None:
-    world = World()
-    image = bake_in(world).image
-    world.log.clear()
-
-    seen = share(
-        image, account_id="222222222222", images=world, there=world, progress=lambda _: None
-    )
-
-    assert world.log == ["share ami-0 with 222222222222", "tag ami-0"]
-    assert seen.tags["ovenbird:source-account"] == "111111111111"
-
-
-def test_an_image_of_the_same_account_needs_no_sharing() -> None:
-    world = World()
-
-    assert share(
-        BASE, account_id=BASE.owner_id, images=world, there=world, progress=lambda _: None
-    ) == BASE  # fmt: skip
-    assert world.log == []

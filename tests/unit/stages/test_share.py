@@ -1,104 +1,194 @@
-"""Sharing told as a story: both accounts see one image, each with tags of its own."""
+"""Sharing told as a story: all of it or nothing, in accounts and Regions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
-from ovenbird.domain.errors import CloudError, NotFound
-from ovenbird.domain.images import Image, ImageId, SnapshotId
-from ovenbird.stages.share import share
+from ovenbird.domain.errors import CloudError
+from ovenbird.domain.images import Image
+from ovenbird.domain.sharing import (
+    AUTO_SCALING_ROLE,
+    Principal,
+    PrincipalKind,
+    ShareRequest,
+    ShareTarget,
+    changes,
+    plan_sharing,
+)
+from ovenbird.stages.share import observe, share
+from tests.sharing import HERE, IMAGE, NORTH, OURS, THEIRS, Cloud
 
-THEIRS = "222222222222"
-IMAGE = Image(
-    image_id=ImageId("ami-1"), name="hello-1.2.0", owner_id="111111111111",
-    root_snapshot_id=SnapshotId("snap-1"), root_device_name="/dev/xvda",
-    architecture="x86_64", boot_mode="uefi", ena=True, imds_v2=True, size_gib=4,
-    created_at=datetime(2026, 1, 1, tzinfo=UTC), state="available",
-    tags={"Name": "hello 1.2.0", "ovenbird:app": "hello", "cost-centre": "ours alone"},
-)  # fmt: skip
-
-
-class World:
-    """Both accounts; writes down what happens."""
-
-    def __init__(self, breaks_on: str = "") -> None:
-        self.log: list[str] = []
-        self.breaks_on = breaks_on
-        self.shared = False
-        self.tags: dict[str, str] = {}
-
-    def note(self, what: str) -> None:
-        self.log.append(what)
-        if what.split(maxsplit=1)[0] == self.breaks_on:
-            raise CloudError(f"{what} broke")
-
-    def share(self, image: Image, *, account_id: str) -> None:
-        self.note(f"share {image.image_id} with {account_id}")
-        self.shared = True
-
-    def tag(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
-        self.note(f"tag {image_id}")
-        self.tags.update(tags)
-
-    def get(self, image_id: ImageId) -> Image:
-        if not self.shared:
-            raise NotFound(f"No image `{image_id}`")
-        return replace(IMAGE, tags=dict(self.tags))
-
-    def find_by_name(self, name: str) -> Image | None:
-        raise AssertionError("an image is shared by its id, not by its name")
-
-    def find_baked(self, bake_key: str) -> Image | None:
-        raise AssertionError("what is shared was baked before")
-
-    def list_baked(self, app: str | None = None, *, disabled: bool = False) -> tuple[Image, ...]:
-        raise AssertionError("one image is shared and none is listed")
-
-    def register(
-        self, *, name: str, base: Image, snapshot_id: SnapshotId, tags: Mapping[str, str]
-    ) -> Image:
-        raise AssertionError("sharing makes no image")
+KEY = "arn:aws:kms:eu-west-1:111111111111:key/ours"
+NORTH_KEY = "arn:aws:kms:eu-north-1:111111111111:key/north"
+DEV = ShareTarget(environment="dev", account_id=OURS, region=HERE)
+PROD = ShareTarget(environment="prod", account_id=THEIRS, region=HERE)
+ORGANIZATION = Principal(
+    kind=PrincipalKind.ORGANIZATION, name="arn:aws:organizations::1:organization/o-1"
+)
+PLAIN = ShareRequest(image=IMAGE, region=HERE, targets=(DEV, PROD))
+ENCRYPTED = replace(PLAIN, image=replace(IMAGE, kms_key=KEY))
+COPYING = replace(ENCRYPTED, targets=(DEV, replace(PROD, copies=True, kms_key="alias/theirs")))
+NORTHERN = replace(
+    ENCRYPTED,
+    targets=(
+        DEV,
+        replace(PROD, region=NORTH, kms_key=NORTH_KEY),
+        ShareTarget(environment="north", account_id=OURS, region=NORTH),
+    ),
+    others=(ORGANIZATION,),
+)
+STORIES = {"plain": PLAIN, "encrypted": ENCRYPTED, "copying": COPYING, "northern": NORTHERN}
 
 
-def share_in(world: World, image: Image = IMAGE, account_id: str = THEIRS) -> Image:
-    return share(image, account_id=account_id, images=world, there=world, progress=lambda _: None)
+def cloud_of(request: ShareRequest) -> Cloud:
+    return Cloud(images={(OURS, HERE, IMAGE.image_id): request.image})
 
 
-def test_an_image_is_shared_first_and_tagged_on_the_other_side() -> None:
-    world = World()
+def share_in(cloud: Cloud, request: ShareRequest = PLAIN) -> dict[str, Image]:
+    places = {one.environment: (one.account_id, one.region) for one in request.targets}
+    return share(request, doors=cloud.doors(places), progress=lambda _: None)
 
-    seen = share_in(world)
 
-    assert world.log == [f"share ami-1 with {THEIRS}", "tag ami-1"]
-    assert seen.tags == {
+def changes_left(cloud: Cloud, request: ShareRequest) -> int:
+    places = {one.environment: (one.account_id, one.region) for one in request.targets}
+    return len(changes(plan_sharing(request, observe(request, doors=cloud.doors(places)))))
+
+
+def test_the_snapshot_is_shared_before_the_image_and_tags_are_written_there() -> None:
+    cloud = Cloud()
+
+    seen = share_in(cloud)
+
+    assert cloud.log == [f"snap-1 for {THEIRS}", f"ami-1 for {THEIRS}", "tag ami-1"]
+    assert seen["dev"] == IMAGE
+    assert seen["prod"].tags == {
         "Name": "hello 1.2.0",
         "ovenbird:app": "hello",
-        "ovenbird:source-account": "111111111111",
+        "ovenbird:source-account": OURS,
     }
 
 
-@pytest.mark.parametrize("step", ["share", "tag"])
-def test_sharing_again_after_a_failure_ends_as_if_it_had_not_failed(step: str) -> None:
-    world = World(breaks_on=step)
-    with pytest.raises(CloudError):
-        share_in(world)
-    world.breaks_on = ""
+def test_production_may_use_the_key_before_it_may_launch() -> None:
+    cloud = cloud_of(ENCRYPTED)
 
-    assert share_in(world) == share_in(World())
+    share_in(cloud, ENCRYPTED)
+
+    assert cloud.log[1:3] == [
+        f"grant arn:aws:iam::{THEIRS}:{AUTO_SCALING_ROLE}",
+        f"ami-1 for {THEIRS}",
+    ]
 
 
-def test_sharing_twice_is_sharing_once() -> None:
-    world = World()
+def test_an_account_that_copies_launches_its_own_image() -> None:
+    cloud = cloud_of(COPYING)
 
-    assert share_in(world) == share_in(world)
+    seen = share_in(cloud, COPYING)
+
+    assert seen["prod"].image_id == "ami-2-eu-west-1"
+    assert seen["prod"].owner_id == THEIRS
+    assert cloud.log == [
+        f"snap-1 for {THEIRS}",
+        f"grant arn:aws:iam::{THEIRS}:root",
+        f"ami-1 for {THEIRS}",
+        "copy to 2-eu-west-1 with alias/theirs",
+    ]
+
+
+def test_another_region_has_a_copy_that_is_shared_there() -> None:
+    cloud = cloud_of(NORTHERN)
+
+    seen = share_in(cloud, NORTHERN)
+
+    assert {name: image.image_id for name, image in seen.items()} == {
+        "dev": "ami-1",
+        "prod": "ami-1-eu-north-1",
+        "north": "ami-1-eu-north-1",
+    }
+    assert cloud.log == [
+        f"ami-1 for {ORGANIZATION.name}",
+        f"copy to 1-eu-north-1 with {NORTH_KEY}",
+        f"snap-1-eu-north-1 for {THEIRS}",
+        f"grant arn:aws:iam::{THEIRS}:{AUTO_SCALING_ROLE}",
+        f"ami-1-eu-north-1 for {THEIRS}",
+        "tag ami-1-eu-north-1",
+    ]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_sharing_twice_is_sharing_once(story: str) -> None:
+    request = STORIES[story]
+    cloud = cloud_of(request)
+    first = share_in(cloud, request)
+    cloud.log.clear()
+
+    assert share_in(cloud, request) == first
+    assert cloud.log == []
+    assert changes_left(cloud, request) == 0
 
 
 def test_an_image_of_the_same_account_needs_no_sharing() -> None:
-    world = World()
+    cloud = Cloud()
 
-    assert share_in(world, account_id=IMAGE.owner_id) == IMAGE
-    assert world.log == []
+    assert share_in(cloud, replace(PLAIN, targets=(DEV,))) == {"dev": IMAGE}
+    assert cloud.log == []
+
+
+@pytest.mark.parametrize("how", ["breaks", "refuses"])
+@pytest.mark.parametrize("story", STORIES)
+def test_after_a_failure_of_any_action_all_is_as_it_was(story: str, how: str) -> None:
+    request = STORIES[story]
+    whole = cloud_of(request)
+    share_in(whole, request)
+    for number in range(1, len(whole.log) + 1):
+        cloud = cloud_of(request)
+        before = cloud.state()
+        setattr(cloud, how, {number})
+
+        with pytest.raises(CloudError, match=r"broke|was refused"):
+            share_in(cloud, request)
+
+        assert cloud.state() == before
+        share_in(cloud, request)
+        assert cloud.state() == whole.state()
+
+
+def test_what_others_had_before_stays_when_it_fails() -> None:
+    cloud = Cloud(cannot_launch={THEIRS}, volumes={"snap-1": {THEIRS, "333333333333"}})
+    cloud.tags[(THEIRS, "ami-1")] = {"Name": "theirs", "ovenbird:app": "hello"}
+    before = cloud.state()
+
+    with pytest.raises(CloudError, match="cannot be launched") as caught:
+        share_in(cloud)
+
+    assert cloud.state() == before
+    assert "taken back: write the tags of `hello-1.2.0` in `prod`, let account" in str(caught.value)
+
+
+def test_what_cannot_be_taken_back_is_said() -> None:
+    cloud = Cloud(refuses={3, 5})
+
+    with pytest.raises(CloudError) as caught:
+        share_in(cloud)
+
+    assert str(caught.value) == (
+        "tag ami-1 was refused; taken back: "
+        f"let {THEIRS} read the snapshot of `hello-1.2.0` in eu-west-1; not taken back: "
+        f"let account {THEIRS} launch `hello-1.2.0` in eu-west-1 "
+        f"(not ami-1 for {THEIRS} was refused)"
+    )
+    assert caught.value.hint == ("Ask nicely. Share it again, or take back by hand what is named")
+
+
+def test_a_person_who_interrupts_leaves_nothing() -> None:
+    cloud = Cloud()
+    places = {"dev": (OURS, HERE), "prod": (THEIRS, HERE)}
+
+    def interrupt(text: str) -> None:
+        if "launch" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        share(PLAIN, doors=cloud.doors(places), progress=interrupt)
+    assert cloud.state() == Cloud().state()
