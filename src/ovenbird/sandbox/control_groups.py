@@ -3,8 +3,8 @@
 systemd-nspawn makes `payload` and `supervisor` inside the group that it was started in;
 two machines in one group would share them, and neither would boot.
 
-Source: cgroups(7), "Cgroups version 1 and 2"; systemd-nspawn(1), --keep-unit; proc(5),
-smaps_rollup.
+Source: cgroups(7), "Cgroups version 1 and 2"; kernel documentation, cgroup-v2,
+cgroup.freeze; systemd-nspawn(1), --keep-unit; proc(5), smaps_rollup.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+
+from ovenbird.system.clock import await_true
 
 ROOT = Path("/sys/fs/cgroup")
 HYBRID = ("systemd", "unified")
+FROZEN_WITHIN = timedelta(seconds=5)
 
 
 def hierarchies(root: Path = ROOT) -> tuple[Path, ...]:
@@ -64,6 +68,20 @@ class ControlGroup:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let nothing in it run for as long as the block does, where there is cgroup v2."""
+        switches = [path / "cgroup.freeze" for path in self._paths()]
+        present = [switch for switch in switches if switch.exists()]
+        try:
+            for switch in present:
+                switch.write_text("1")
+                await_true(lambda s=switch: _is_frozen(s), within=FROZEN_WITHIN)  # type: ignore[misc]
+            yield
+        finally:
+            for switch in present:
+                switch.write_text("0")
+
     def remove(self) -> bool:
         """Remove it if nothing is in it any more; return whether it is gone."""
         for path in self._inside():
@@ -79,6 +97,10 @@ class ControlGroup:
         for top in self._paths():
             for at, _, _ in os.walk(top, topdown=False):
                 yield Path(at)
+
+
+def _is_frozen(switch: Path) -> bool:
+    return "frozen 1" in (switch.parent / "cgroup.events").read_text()
 
 
 def _memory_bytes(pid: int) -> int:

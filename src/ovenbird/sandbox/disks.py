@@ -77,6 +77,10 @@ class RootDisks:
             root.users.add(user)
             return root.path
 
+    def disk(self, snapshot_id: str) -> Path:
+        """Return the disk whose root file system :meth:`lower` has mounted."""
+        return self._disk(snapshot_id)
+
     def release(self, snapshot_id: str, *, user: str) -> None:
         """Let an instance need a root file system no more."""
         with self._lock(snapshot_id):

@@ -107,12 +107,13 @@ class RegisteredAmi(Ami):
         *,
         traits: Traits,
         origin: Origin | None = None,
+        image_id: str = "",
         **known: Any,
     ) -> None:
         self.mappings, self.traits, self.origin = mappings, traits, origin or Origin()
         super().__init__(
             backend,
-            random_ami_id(),
+            image_id or random_ami_id(),
             root_device_type="ebs",
             hypervisor="xen",
             architecture=traits.architecture,
@@ -261,6 +262,14 @@ def launchable(image_id: str, account_id: str, region: str = REGION) -> Ami:
             f"The image ID '{image_id}' is not available: it is {ami.state}",
         )
     return ami
+
+
+def launched(ami: RegisteredAmi) -> None:
+    """Note on an image, not on a view of it, that it is launched now."""
+    region = ami.ec2_backend.region_name
+    known = ec2_backends[ami.owner_id][region].amis.get(ami.id)
+    if isinstance(known, RegisteredAmi):
+        known.launched_at = utcnow()
 
 
 def own(backend: EC2Backend, image_id: str) -> RegisteredAmi:

@@ -9,7 +9,7 @@ Deregistering may take the snapshots along, but for those that another image nee
 
 moto 5.2.5 reads name and description only, and knows nothing of the rest.
 
-How images are made of instances and copied: `image_copies`; what is changed in them:
+How images are made of instances: `image_creation`; copied: `image_copies`; what is changed in them:
 `image_attributes`.
 
 Source: moto/ec2/models/amis.py, moto/ec2/responses/amis.py; EC2 API reference,
@@ -29,7 +29,7 @@ from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.elastic_block_store import EBSBackend, Snapshot
 from moto.ec2.responses.amis import AmisResponse
 
-from ovenbird.sandbox import blocks, image_attributes, image_copies
+from ovenbird.sandbox import blocks, image_attributes, image_copies, image_creation
 from ovenbird.sandbox.image_model import (
     RegisteredAmi,
     Traits,
@@ -49,6 +49,7 @@ def install() -> None:
     for call in (register_image, describe_images, deregister_image, describe_image_references):
         setattr(AmisResponse, call.__name__, call)
     image_copies.install()
+    image_creation.install()
     image_attributes.install()
     AmiBackend.describe_images = seeing(AmiBackend.describe_images, "amis", visible)
     setattr(EBSBackend, delete_snapshot.__name__, delete_snapshot)

@@ -50,6 +50,7 @@ from moto.ec2.responses.general import General
 from moto.elbv2.models import elbv2_backends
 
 from ovenbird.sandbox import launches
+from ovenbird.sandbox.captures import Capture
 from ovenbird.sandbox.loops import CONTROL
 
 CODES = {
@@ -79,6 +80,9 @@ class Room(Protocol):
 
     def reboot(self, instance_id: str) -> None:
         """Let a machine boot again."""
+
+    def capture(self, capture: Capture) -> None:
+        """Fill snapshots with what an instance's volumes hold now."""
 
     def console(self, instance_id: str) -> bytes:
         """Return the last that a machine wrote on its console."""

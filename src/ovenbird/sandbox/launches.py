@@ -34,7 +34,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import convert_tag_spec
 from moto.ssm.models import ssm_backends
 
-from ovenbird.sandbox import image_model
+from ovenbird.sandbox import image_model, snapshots
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.snapshots import find_snapshot
 
@@ -241,10 +241,23 @@ def _sized(backend: EC2Backend, devices: Mapping[str, Words]) -> list[Words]:
     mappings = []
     for name, ebs in devices.items():
         one = {key: value for key, value in ebs.items() if key != "SnapshotId"}
-        if "VolumeSize" not in one:
-            one["VolumeSize"] = find_snapshot(backend, ebs["SnapshotId"]).volume.size
+        if "SnapshotId" in ebs:
+            _like(one, ebs["SnapshotId"], backend)
         mappings.append({"DeviceName": name, "Ebs": one})
     return mappings
+
+
+def _like(ebs: Words, snapshot_id: str, backend: EC2Backend) -> None:
+    """Let a volume be as large as its snapshot, and encrypted with its key, if nobody says else.
+
+    The snapshot may be one that goes with the image, and that the account may not see itself.
+    """
+    found = snapshots.anywhere(backend, snapshot_id)
+    if found is not None:
+        ebs.setdefault("VolumeSize", found.volume.size)
+        if found.kms_key_id:
+            ebs["Encrypted"] = True
+            ebs.setdefault("KmsKeyId", found.kms_key_id)
 
 
 def _complete(
@@ -252,6 +265,9 @@ def _complete(
 ) -> None:
     """Write on an instance what moto has no words for."""
     instance.root_snapshot_id = image_model.root_snapshot(ami)  # type: ignore[attr-defined]
+    if isinstance(ami, image_model.RegisteredAmi):
+        instance.image_traits = ami.traits  # type: ignore[attr-defined]
+        image_model.launched(ami)
     for device, mapping in instance.get_block_device_mapping:
         volume = instance.ec2_backend.get_volume(mapping.volume_id)
         volume.snapshot_id = devices[device].get("SnapshotId")

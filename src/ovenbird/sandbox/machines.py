@@ -24,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any
@@ -34,9 +34,11 @@ from moto.ec2.models.instances import Instance, StateReason
 
 from ovenbird.domain.errors import NotFound
 from ovenbird.sandbox import instances, launches, metadata
+from ovenbird.sandbox.captures import Capture
 from ovenbird.sandbox.disks import RootDisks
 from ovenbird.sandbox.instances import CONSOLE_BYTES
 from ovenbird.sandbox.loops import CONTROL, Loop
+from ovenbird.sandbox.machine_volumes import MachineVolumes, fits
 from ovenbird.sandbox.nspawn import Launch, Machine
 from ovenbird.sandbox.places import REGION, Places
 
@@ -58,6 +60,7 @@ class Act(Enum):
     BOOT = auto()
     END = auto()
     MOURN = auto()
+    FIT = auto()
 
 
 def due(state: str, *, exists: bool, has_ended: bool = False) -> Act | None:
@@ -105,6 +108,7 @@ class MachineRoom:
 
     def __init__(self, places: Places, disks: RootDisks, accounts: Mapping[str, str]) -> None:
         self._places, self._disks, self._accounts = places, disks, accounts
+        self._volumes = MachineVolumes(places, disks)
         self._loop = Loop("machines", every_s=EVERY_S, tick=self._tick)
         self._boots = ThreadPoolExecutor(BOOTS, thread_name_prefix="boot")
         self._ends = ThreadPoolExecutor(ENDS, thread_name_prefix="end")
@@ -128,6 +132,7 @@ class MachineRoom:
         for machine in list(self._machines.values()):
             self._ends.submit(machine.remove, with_disk=True)
         self._ends.shutdown()
+        self._volumes.close()
 
     def wake(self) -> None:
         """Look at the states now."""
@@ -137,6 +142,11 @@ class MachineRoom:
         """Let a machine boot again."""
         if machine := self._machines.get(instance_id):
             machine.reboot()
+
+    def capture(self, capture: Capture) -> None:
+        """Fill snapshots with what an instance's volumes hold now, before anything else."""
+        self._volumes.ask(capture)
+        self.wake()
 
     def console(self, instance_id: str) -> bytes:
         """Return what a machine wrote on its console, also of one that is gone."""
@@ -162,16 +172,24 @@ class MachineRoom:
     def _tick(self) -> None:
         with CONTROL:
             seen = {instance.id: (instance, instance.state) for instance in self._instances()}
+        for key in self._volumes.due():
+            self._do(self._ends, self._capture, key, key)
         for instance_id, (instance, state) in seen.items():
             machine = self._machines.get(instance_id)
             ended = machine is not None and machine.has_ended
-            self._begin(due(state, exists=machine is not None, has_ended=ended), instance)
+            act = due(state, exists=machine is not None, has_ended=ended)
+            if act is None and machine is not None and not fits(machine, instance):
+                act = Act.FIT
+            self._begin(act, instance)
         for instance_id in self._machines.keys() - seen.keys():  # its instance was forgotten
             self._do(self._ends, self._remove, instance_id)
         self._purge({instance_id: state for instance_id, (_, state) in seen.items()})
         for machine in list(self._machines.values()):
             machine.trim_console(CONSOLE_BYTES)
         self._disks.drop_idle()
+        with CONTROL:
+            known = {one for account in self._accounts for one in self._backend(account).volumes}
+        self._volumes.keep(known)
 
     def _instances(self) -> Iterator[Instance]:
         for account_id in self._accounts:
@@ -192,6 +210,8 @@ class MachineRoom:
                 self._do(self._ends, self._end, instance.id, instance)
             case Act.MOURN:
                 self._do(self._ends, self._mourn, instance.id, instance)
+            case Act.FIT:
+                self._do(self._ends, self._fit, instance.id, instance)
             case None:
                 pass
 
@@ -240,6 +260,7 @@ class MachineRoom:
         launch = machine.launch
         try:
             machine.start(self._disks.lower(launch.image_id, launch.snapshot_id, user=instance.id))
+            self._volumes.fit(machine, instance)
         except Exception as error:
             log.exception("instance `%s` does not boot", instance.id)
             self._take_away(machine, with_disk=not had_disk)
@@ -264,6 +285,21 @@ class MachineRoom:
             if instance.state == asked:
                 instances.finish(instance, "stopped" if keeps_disk else "terminated")
 
+    def _fit(self, instance: Instance) -> None:
+        if machine := self._machines.get(instance.id):
+            self._volumes.fit(machine, instance)
+
+    def _capture(self, key: str) -> None:
+        """Take what is asked for of one instance; one that is shut down for it boots again."""
+        for capture in self._volumes.pop(key):
+            machine = self._machines.get(key)
+            if machine is not None and capture.restart:
+                machine.shut_down(within=HALTS_WITHIN)
+                self._take_away(machine, with_disk=False)
+                machine = None
+            with machine.frozen() if machine else nullcontext():
+                self._volumes.take(capture)
+
     def _mourn(self, instance: Instance) -> None:
         """Say of an instance that its machine has ended by itself."""
         machine = self._machines[instance.id]
@@ -284,6 +320,7 @@ class MachineRoom:
     def _take_away(self, machine: Machine, *, with_disk: bool) -> None:
         machine.kill()
         launch = machine.launch
+        self._volumes.leave(machine)
         self._consoles.appendleft((launch.instance_id, machine.console(CONSOLE_BYTES)))
         machine.remove(with_disk=with_disk)
         self._machines.pop(launch.instance_id, None)

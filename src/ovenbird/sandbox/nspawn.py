@@ -27,7 +27,7 @@ import shutil
 import signal
 import socket
 import uuid
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from ovenbird.domain.errors import CommandFailed
 from ovenbird.sandbox import networks
 from ovenbird.sandbox.control_groups import ControlGroup
 from ovenbird.sandbox.places import Places
+from ovenbird.sandbox.volume_disks import Drive
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, run, spawn
 
@@ -145,6 +146,7 @@ class Machine:
         self._process: Process | None = None
         self._notified: socket.socket | None = None
         self._ready = False
+        self._drives: dict[str, str] = {}
 
     def start(self, lower: Path) -> None:
         """Boot, on the disk that an earlier start left or a new one; return when pid 1 is there.
@@ -181,7 +183,7 @@ class Machine:
     @property
     def has_disk(self) -> bool:
         """Whether an earlier start has left a disk."""
-        return (self._directory / "upper").exists()
+        return self.upper.exists()
 
     @property
     def has_ended(self) -> bool:
@@ -214,6 +216,36 @@ class Machine:
             return next((pid for pid in pids if _is_first(pid)), None)
         except OSError:  # it has ended
             return None
+
+    @property
+    def drives(self) -> dict[str, str]:
+        """Device → id of each volume that it has, but for its root."""
+        return dict(self._drives)
+
+    @property
+    def upper(self) -> Path:
+        """What it wrote on its root disk."""
+        return self._directory / "upper"
+
+    def plug(self, drive: Drive, loop: str) -> None:
+        """Show a volume in the machine, under its name in both ways of writing it."""
+        if pid := self.pid():
+            dev, status = Path(f"/proc/{pid}/root/dev"), Path(loop).stat()
+            for node in _nodes(drive.device):
+                with contextlib.suppress(FileExistsError):
+                    os.mknod(dev / node, status.st_mode, status.st_rdev)
+            self._drives[drive.device] = drive.volume_id
+
+    def unplug(self, device: str) -> None:
+        """Show a volume no more; what is mounted of it stays until it is unmounted."""
+        self._drives.pop(device, None)
+        for node in _nodes(device):
+            with contextlib.suppress(OSError):  # the machine itself has removed it, or ended
+                Path(f"/proc/{self.pid()}/root/dev", node).unlink()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Let nothing in it run for as long as the block does."""
+        return self._group.frozen()
 
     def memory_bytes(self) -> int:
         """Return how much memory its processes take, shared pages in proportion."""
@@ -302,6 +334,12 @@ class Machine:
     def _leave_group(self) -> None:
         with contextlib.suppress(TimeoutError):  # the sweep at the sandbox's end gets it
             await_true(self._group.remove, within=KILLED_WITHIN)
+
+
+def _nodes(device: str) -> frozenset[str]:
+    """Return the names in /dev by which a machine knows a device, as Xen and EC2 write it."""
+    name = Path(device).name
+    return frozenset({name, f"xvd{name[2:]}" if name.startswith("sd") else name})
 
 
 def _is_first(pid: int) -> bool:

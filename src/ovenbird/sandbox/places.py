@@ -52,6 +52,11 @@ class Places:
         return self.home / "machines"
 
     @property
+    def volumes(self) -> Path:
+        """One sparse file for each EBS volume that was attached to a machine."""
+        return self.home / "volumes"
+
+    @property
     def balancer(self) -> Path:
         """HAProxy's configuration, sockets and logs."""
         return self.home / "balancer"

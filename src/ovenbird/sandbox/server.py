@@ -50,6 +50,7 @@ from ovenbird.sandbox import (
     snapshot_copies,
     snapshots,
     status,
+    volumes,
 )
 from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.loops import CONTROL
@@ -110,6 +111,7 @@ def install(places: Places) -> None:
     encryption.install()
     snapshots.install()
     snapshot_copies.install()
+    volumes.install()
     images.install()
     instances.install()
     accounts.install()

@@ -75,6 +75,12 @@ def find_snapshot(backend: EC2Backend, snapshot_id: str) -> Snapshot:
     )
 
 
+def anywhere(backend: EC2Backend, snapshot_id: str) -> Snapshot | None:
+    """Return a snapshot of any account in a Region, whether or not the caller may see it."""
+    owners = (peer.snapshots.get(snapshot_id) for peer in peers(backend))
+    return next((found for found in owners if found is not None), None)
+
+
 def describe_snapshots(self: ElasticBlockStore) -> ActionResult:
     """Stand in for DescribeSnapshots."""
     self.error_on_dryrun()

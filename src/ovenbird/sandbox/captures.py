@@ -1,0 +1,105 @@
+"""Captures: what a machine's volumes hold at one moment, as blocks of new snapshots.
+
+A machine's root volume is not a disk here but an overlay above its image's blocks. Its
+snapshot is what the disk would be: the image's blocks, with the overlay's changes applied by
+debugfs. It begins with the image's blocks, as a child does, and differs in those that changed.
+Times in the new disk are those of :mod:`ovenbird.system.debugfs`; sockets are left out.
+
+Source: EC2 API reference, CreateImage, CreateSnapshot; EBS user guide, "How snapshots work".
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
+from ovenbird.sandbox import blocks
+from ovenbird.sandbox.block_store import SnapshotBlocks
+from ovenbird.system import debugfs, overlays
+from ovenbird.system.disks import clone, extents, root_partition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """What is to be taken of an instance's volumes, all at one moment.
+
+    Args:
+        key: The instance's id; of a volume that no instance has, its own.
+        snapshots: Volume id → the snapshot that takes its blocks, not sealed yet.
+        root_volume_id: Which of them is the instance's root volume; empty for none.
+        root_snapshot_id: What that one began with.
+        restart: Whether a running machine is shut down for it, and boots again after it.
+    """
+
+    key: str
+    snapshots: Mapping[str, SnapshotBlocks]
+    root_volume_id: str = ""
+    root_snapshot_id: str = ""
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootVolume:
+    """A machine's root volume.
+
+    Args:
+        disk: The image's disk, below the overlay.
+        upper: What the machine wrote.
+        lower: The image's root file system, mounted.
+    """
+
+    disk: Path
+    upper: Path
+    lower: Path
+
+
+def fill(snapshot: SnapshotBlocks, changed: Iterable[tuple[int, bytes]]) -> None:
+    """Write blocks into a snapshot, and seal it."""
+    for index, data in changed:
+        blocks.store().keep(snapshot, index, data)
+    snapshot.seal()
+
+
+def changed_blocks(root: RootVolume, work: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield index and bytes of the blocks in which a machine's disk differs from its image's.
+
+    Args:
+        root: Nothing may write to its overlay meanwhile.
+        work: Directory for a copy of the disk; nothing is left in it.
+
+    Raises:
+        CommandFailed: The changes could not be applied, as when the disk would be full.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work, prefix="capture-") as name:
+        copy = Path(name) / "disk.raw"
+        clone(root.disk, copy)
+        changed = [c for c in overlays.changes(root.upper, root.lower) if not _is_socket(c)]
+        debugfs.apply(
+            copy,
+            changed,
+            offset=root_partition(root.disk).offset,
+            upper=root.upper,
+            lower=root.lower,
+            work=Path(name),
+        )
+        yield from differing(root.disk, copy)
+
+
+def differing(base: Path, made: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield index and bytes of the blocks of *made* that differ from *base*, rising."""
+    both = sorted({*blocks_of_extents(extents(base)), *blocks_of_extents(extents(made))})
+    with base.open("rb") as old, made.open("rb") as new:
+        for index in both:
+            block = os.pread(new.fileno(), BLOCK_BYTES, index * BLOCK_BYTES)
+            if block != os.pread(old.fileno(), BLOCK_BYTES, index * BLOCK_BYTES):
+                yield index, block
+
+
+def _is_socket(change: overlays.Change) -> bool:
+    return isinstance(change, overlays.Written) and stat.S_ISSOCK(change.status.st_mode)
