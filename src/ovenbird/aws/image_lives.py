@@ -6,7 +6,7 @@ Source: EC2 API reference, EnableImageDeprecation, DisableImage, DeregisterImage
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ovenbird.aws.errors import cloud_errors
@@ -17,6 +17,9 @@ from ovenbird.domain.images import Image
 
 if TYPE_CHECKING:
     from ovenbird.aws.clients import Account
+
+# EC2 takes no time in the past, and rounds to the nearest minute.
+SOON = timedelta(minutes=2)
 
 
 class ImageLives:
@@ -38,7 +41,7 @@ class ImageLives:
             # The tag first: it tells when the next step may come, whatever is left undone here.
             tags = to_aws({RETIRED_TAG: at.isoformat()})
             self._ec2.create_tags(Resources=[image.image_id], Tags=tags)
-            self._ec2.enable_image_deprecation(ImageId=image.image_id, DeprecateAt=at)
+            self._ec2.enable_image_deprecation(ImageId=image.image_id, DeprecateAt=at + SOON)
 
     def disable(self, image: Image) -> None:
         """Let nobody launch an image; it is shared with nobody from now on."""

@@ -1,0 +1,123 @@
+"""The last days of images, and what uses them, through boto3."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from ovenbird.aws.image_lives import ImageLives
+from ovenbird.aws.image_uses import AccountUses
+from ovenbird.aws.images import Ec2Images
+from ovenbird.domain.errors import NotFound
+from ovenbird.domain.image_retention import DISABLED, RETIRED_TAG, retired_at
+from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, Image, ImageId, SnapshotId
+from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.system.clock import SystemClock
+
+pytestmark = pytest.mark.sandbox
+AT = SystemClock().now()
+
+
+@pytest.fixture
+def images(endpoint: Endpoint) -> Ec2Images:
+    return Ec2Images(endpoint.development)
+
+
+@pytest.fixture
+def lives(endpoint: Endpoint) -> ImageLives:
+    return ImageLives(endpoint.development)
+
+
+@pytest.fixture
+def baked(endpoint: Endpoint, images: Ec2Images) -> Image:
+    ebs, ec2 = endpoint.development.ebs, endpoint.development.ec2
+    snapshot_id = ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)
+    made = ec2.register_image(
+        Name=f"hello-{uuid.uuid4()}",
+        Architecture="x86_64",
+        VirtualizationType="hvm",
+        RootDeviceName="/dev/xvda",
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}],
+    )
+    images.tag(ImageId(made["ImageId"]), {APP_TAG: "hello", BAKE_KEY_TAG: uuid.uuid4().hex})
+    return images.get(ImageId(made["ImageId"]))
+
+
+def again(images: Ec2Images, image: Image) -> Image:
+    (found,) = [one for one in images.list_baked(disabled=True) if one.image_id == image.image_id]
+    return found
+
+
+def test_an_image_goes_step_by_step_and_each_step_can_be_repeated(
+    endpoint: Endpoint, images: Ec2Images, lives: ImageLives, baked: Image
+) -> None:
+    for _ in range(2):
+        lives.deprecate(baked, at=AT)
+    deprecated = again(images, baked)
+    for _ in range(2):
+        lives.disable(deprecated)
+    disabled = again(images, baked)
+    for _ in range(2):
+        lives.remove(disabled)
+
+    assert (deprecated.state, retired_at(deprecated)) == ("available", AT)
+    assert disabled.state == DISABLED
+    with pytest.raises(NotFound):
+        images.get(baked.image_id)
+    found = endpoint.development.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    assert baked.root_snapshot_id not in {one["SnapshotId"] for one in found}
+
+
+def test_a_disabled_image_is_restored(images: Ec2Images, lives: ImageLives, baked: Image) -> None:
+    lives.deprecate(baked, at=AT)
+    lives.disable(again(images, baked))
+
+    lives.restore(again(images, baked))
+    lives.restore(again(images, baked))
+
+    restored = images.get(baked.image_id)
+    assert (restored.state, RETIRED_TAG in restored.tags) == ("available", False)
+
+
+def test_a_snapshot_that_another_image_has_stays(
+    images: Ec2Images, lives: ImageLives, baked: Image
+) -> None:
+    other = images.register(
+        name=f"hello-{uuid.uuid4()}", base=baked, tags={BAKE_KEY_TAG: "k"},
+        snapshot_id=SnapshotId(baked.root_snapshot_id),
+    )  # fmt: skip
+
+    lives.remove(baked)
+
+    assert images.get(other.image_id).root_snapshot_id == baked.root_snapshot_id
+
+
+def test_what_uses_an_image_is_found(endpoint: Endpoint, baked: Image) -> None:
+    account, name = endpoint.development, f"uses-{uuid.uuid4()}"
+    account.ec2.create_launch_template(
+        LaunchTemplateName=name, LaunchTemplateData={"ImageId": baked.image_id}
+    )
+    account.ssm.put_parameter(
+        Name=f"/{name}", Value=baked.image_id, Type="String", DataType="aws:ec2:image"
+    )
+    account.ssm.put_parameter(Name=f"/{name}/secret", Value=baked.image_id, Type="SecureString")
+    account.autoscaling.create_launch_configuration(
+        LaunchConfigurationName=name, ImageId=baked.image_id, InstanceType="t3.micro"
+    )
+    instance_id = account.ec2.run_instances(
+        ImageId=baked.image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1
+    )["Instances"][0]["InstanceId"]
+
+    found = AccountUses(account, environment="dev").list_uses()
+
+    assert {use.reason for use in found if use.image_id == baked.image_id} == {
+        f"it runs as instance {instance_id} in dev",
+        f"launch template {name} names it in dev",
+        f"launch configuration {name} names it in dev",
+        f"parameter /{name} names it in dev",
+    }
+    account.ec2.terminate_instances(InstanceIds=[instance_id])
+    later = AccountUses(account, environment="dev").list_uses()
+    assert f"it runs as instance {instance_id} in dev" not in {use.reason for use in later}
