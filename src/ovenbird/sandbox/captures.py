@@ -1,27 +1,26 @@
 """Captures: what a machine's volumes hold at one moment, as blocks of new snapshots.
 
 A machine's root volume is not a disk here but an overlay above its image's blocks. Its
-snapshot is what the disk would be: the image's blocks, with the overlay's changes applied by
-debugfs. It begins with the image's blocks, as a child does, and differs in those that changed.
-Times in the new disk are those of :mod:`ovenbird.system.debugfs`; sockets are left out.
+snapshot is what the disk would be: the image's blocks, with the overlay's changes applied to
+them, as a bake does it. It begins with the image's blocks, as a child does, and differs in
+those that changed. No file in it is newer than a bake's would be; sockets are left out.
 
 Source: EC2 API reference, CreateImage, CreateSnapshot; EBS user guide, "How snapshots work".
 """
 
 from __future__ import annotations
 
-import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.sandbox import blocks
 from ovenbird.sandbox.block_store import SnapshotBlocks
-from ovenbird.system import debugfs, overlays
-from ovenbird.system.disks import clone, extents, root_partition
+from ovenbird.system import applying, overlays
+from ovenbird.system.base_roots import BaseRoot
+from ovenbird.system.root_file_systems import find_root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +57,15 @@ class RootVolume:
     lower: Path
 
 
-def fill(snapshot: SnapshotBlocks, changed: Iterable[tuple[int, bytes]]) -> None:
+def fill(snapshot: SnapshotBlocks, changed: Mapping[int, bytes]) -> None:
     """Write blocks into a snapshot, and seal it."""
-    for index, data in changed:
+    for index, data in changed.items():
         blocks.store().keep(snapshot, index, data)
     snapshot.seal()
 
 
-def changed_blocks(root: RootVolume, work: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield index and bytes of the blocks in which a machine's disk differs from its image's.
+def changed_blocks(root: RootVolume, work: Path) -> Mapping[int, bytes]:
+    """Return index → bytes of the blocks in which a machine's disk differs from its image's.
 
     Args:
         root: Nothing may write to its overlay meanwhile.
@@ -77,28 +76,13 @@ def changed_blocks(root: RootVolume, work: Path) -> Iterator[tuple[int, bytes]]:
     """
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work, prefix="capture-") as name:
-        copy = Path(name) / "disk.raw"
-        clone(root.disk, copy)
+        found = find_root(root.disk)
+        base = BaseRoot(place=Path(name), root=root.lower, file_system=found, origin=found)
+        base.scratch.mkdir()
+        base.lower.symlink_to(root.lower)
+        base.upper.symlink_to(root.upper)
         changed = [c for c in overlays.changes(root.upper, root.lower) if not _is_socket(c)]
-        debugfs.apply(
-            copy,
-            changed,
-            offset=root_partition(root.disk).offset,
-            upper=root.upper,
-            lower=root.lower,
-            work=Path(name),
-        )
-        yield from differing(root.disk, copy)
-
-
-def differing(base: Path, made: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield index and bytes of the blocks of *made* that differ from *base*, rising."""
-    both = sorted({*blocks_of_extents(extents(base)), *blocks_of_extents(extents(made))})
-    with base.open("rb") as old, made.open("rb") as new:
-        for index in both:
-            block = os.pread(new.fileno(), BLOCK_BYTES, index * BLOCK_BYTES)
-            if block != os.pread(old.fileno(), BLOCK_BYTES, index * BLOCK_BYTES):
-                yield index, block
+        return applying.apply(base, changed).blocks
 
 
 def _is_socket(change: overlays.Change) -> bool:

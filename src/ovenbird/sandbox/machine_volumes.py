@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 
 from moto.ec2.models.instances import Instance
@@ -94,10 +94,10 @@ class MachineVolumes:
         with closing(self._volumes):
             pass
 
-    def _root_changes(self, capture: Capture) -> Iterable[tuple[int, bytes]]:
+    def _root_changes(self, capture: Capture) -> Mapping[int, bytes]:
         upper = self._places.machines / capture.key / "upper"
         if not upper.exists():  # it never booted
-            return ()
+            return {}
         snapshot_id = capture.root_snapshot_id
         lower = self._disks.lower(capture.key, snapshot_id, user=capture.key)
         root = RootVolume(disk=self._disks.disk(snapshot_id), upper=upper, lower=lower)
@@ -110,7 +110,7 @@ class MachineVolumes:
             return
         for index in snapshot.blocks.keys() - set(found):
             del snapshot.blocks[index]
-        fill(snapshot, found.items())
+        fill(snapshot, found)
 
 
 def drives(instance: Instance) -> dict[str, Drive]:
