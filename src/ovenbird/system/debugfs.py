@@ -215,19 +215,18 @@ def _entry(change: Written, upper: Path, links: dict[str, int]) -> Iterable[str]
         yield f"ln {quoted('/' + change.link_to)} {name}"
         return
     made = 0
+    base = quoted(change.path.rpartition("/")[2])  # slashes would stay in the name
     if stat.S_ISREG(mode):
-        # `write` takes a bare name: it would keep a path's slashes in the name.
-        base = quoted(change.path.rpartition("/")[2])
         yield f"write {quoted(str(upper / change.path))} {base}"
         made = mode  # of the file that it read
     elif stat.S_ISLNK(mode):
         yield f"symlink {name} {quoted(str((upper / change.path).readlink()))}"
         made = stat.S_IFLNK | 0o777
     elif stat.S_ISFIFO(mode):
-        yield f"mknod {name} p"
+        yield f"mknod {base} p"
     else:
         kind, device = ("c" if stat.S_ISCHR(mode) else "b"), change.status.st_rdev
-        yield f"mknod {name} {kind} {os.major(device)} {os.minor(device)}"
+        yield f"mknod {base} {kind} {os.major(device)} {os.minor(device)}"
     yield from _metadata(name, change.status, mode=made)
     if count := links.get(change.path):
         yield f"sif {name} links_count {count}"
