@@ -17,7 +17,7 @@ from ovenbird.system import debugfs, kernel_changes
 from ovenbird.system.base_roots import BaseRoot
 from ovenbird.system.clones import Clone, cloned
 from ovenbird.system.disks import extents
-from ovenbird.system.overlays import Change, carried_over
+from ovenbird.system.overlays import Change, not_carried_over
 from ovenbird.system.root_file_systems import Kind, mounted_file_system
 
 LESS_EXACT = (
@@ -74,7 +74,7 @@ def _change(base: BaseRoot, clone: Clone, changed: Sequence[Change]) -> None:
 def _verify(base: BaseRoot, clone: Clone, changed: Sequence[Change]) -> None:
     """Look at each change through the kernel: is the image what the overlay shows?"""
     with mounted_file_system(clone.root, base.place / "check") as made:
-        wrong = [c.path for c in changed if not carried_over(c, base.upper, made)]
+        wrong = not_carried_over(changed, base.upper, made)
     if wrong:
         raise CommandFailed(
             f"The image differs from what was installed, first at `/{wrong[0]}`",

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovenbird.domain.errors import InvalidRequest
 
 NOT_IN_IMAGES = frozenset({"proc", "sys", "dev", "run", "tmp"})  # mount points of a machine
+THREADS = 4  # two wait for the disk while two compare
+PIECE_BYTES = 1 << 20
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
@@ -83,7 +86,8 @@ class _Walk:
         _refuse_line_breaks(path, path)
         status = (self.upper / path).lstat()
         was = _lstat(self.lower / path) if below else None
-        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+        is_whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+        if is_whiteout or stat.S_ISSOCK(status.st_mode):  # a socket is its process's
             if was is not None:
                 yield Removed(path=path)
             return
@@ -107,7 +111,7 @@ class _Walk:
                 yield Written(path=path, status=status, link_to=self.links[status.st_ino])
                 return
             self.links[status.st_ino] = path
-        elif was is not None and _same(self.upper / path, status, self.lower / path, was):
+        elif was is not None and _same(written, self.upper, self.lower / path, was):
             return
         yield written
 
@@ -125,6 +129,8 @@ def _names(directory: Path) -> list[str]:
 def attributes(path: Path) -> dict[str, bytes]:
     """Return a path's extended attributes, without the overlay's own."""
     names = os.listxattr(path, follow_symlinks=False)
+    if not names:
+        return {}
     own = ("trusted.overlay.", "user.overlay.")
     return {
         name: os.getxattr(path, name, follow_symlinks=False)
@@ -145,23 +151,46 @@ def _lstat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _same(a: Path, status: os.stat_result, b: Path, below: os.stat_result) -> bool:
+def _same(written: Written, upper: Path, other: Path, below: os.stat_result) -> bool:
     """Tell whether nothing that an image keeps differs; times do not count."""
+    status, mine = written.status, upper / written.path
     facts = [(s.st_mode, s.st_uid, s.st_gid, s.st_rdev) for s in (status, below)]
-    if facts[0] != facts[1] or attributes(a) != attributes(b):
+    if facts[0] != facts[1] or written.attributes != attributes(other):
         return False
     if stat.S_ISLNK(status.st_mode):
-        return a.readlink() == b.readlink()
+        return mine.readlink() == other.readlink()
     if not stat.S_ISREG(status.st_mode):
         return True
-    return status.st_size == below.st_size and a.read_bytes() == b.read_bytes()
+    return status.st_size == below.st_size and _have_same_bytes(mine, other)
 
 
-def carried_over(change: Change, upper: Path, made: Path) -> bool:
-    """Tell whether a change arrived in *made*: kind, mode, owner, bytes, attributes."""
-    there = _lstat(made / change.path)
+def _have_same_bytes(one: Path, other: Path) -> bool:
+    with one.open("rb") as first, other.open("rb") as second:
+        while True:
+            data = first.read(PIECE_BYTES)
+            if data != second.read(PIECE_BYTES):
+                return False
+            if not data:
+                return True
+
+
+def not_carried_over(changed: Sequence[Change], upper: Path, made: Path) -> list[str]:
+    """Return the paths whose change did not arrive in *made*.
+
+    Looked at is all that an image keeps: kind, mode, owner, bytes, attributes, links.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        arrived = pool.map(lambda change: _carried_over(change, upper, made), changed)
+        return [change.path for change, did in zip(changed, arrived, strict=True) if not did]
+
+
+def _carried_over(change: Change, upper: Path, made: Path) -> bool:
+    path = made / change.path
+    there = _lstat(path)
     if isinstance(change, Removed):
         return there is None
-    return there is not None and _same(
-        upper / change.path, change.status, made / change.path, there
-    )
+    if there is None:
+        return False
+    if change.link_to:
+        return os.path.samestat(there, (made / change.link_to).lstat())
+    return _same(change, upper, path, there)

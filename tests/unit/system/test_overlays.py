@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.system.overlays import Removed, Written, carried_over, changes
+from ovenbird.system.overlays import Removed, Written, changes, not_carried_over
 
 
 @pytest.fixture
@@ -107,9 +108,9 @@ def test_a_removal_is_carried_over_only_when_the_path_is_gone(upper: Path, lower
     whiteout(upper / "a")
     change = Removed(path="a")
 
-    assert not carried_over(change, upper, lower)
+    assert not_carried_over([change], upper, lower) == ["a"]
     (lower / "a").unlink()
-    assert carried_over(change, upper, lower)
+    assert not_carried_over([change], upper, lower) == []
 
 
 def test_a_directory_is_carried_over_with_its_mode_and_attributes(upper: Path, lower: Path) -> None:
@@ -118,9 +119,31 @@ def test_a_directory_is_carried_over_with_its_mode_and_attributes(upper: Path, l
     os.setxattr(upper / "d", "user.colour", b"red")
     (change,) = changes(upper, lower)
 
-    before = carried_over(change, upper, lower)
+    before = not_carried_over([change], upper, lower)
     os.setxattr(lower / "d", "user.colour", b"red")
-    after = carried_over(change, upper, lower)
+    after = not_carried_over([change], upper, lower)
     (lower / "d").chmod(0o700)
 
-    assert (before, after, carried_over(change, upper, lower)) == (False, True, False)
+    assert (before, after, not_carried_over([change], upper, lower)) == (["d"], [], ["d"])
+
+
+def test_a_link_is_carried_over_when_it_is_one_inode(upper: Path, lower: Path) -> None:
+    put(upper / "a")
+    os.link(upper / "a", upper / "b")
+    found = changes(upper, lower)
+    put(lower / "a")
+    put(lower / "b")
+
+    assert not_carried_over(found, upper, lower) == ["b"]
+    (lower / "b").unlink()
+    os.link(lower / "a", lower / "b")
+    assert not_carried_over(found, upper, lower) == []
+
+
+def test_a_socket_is_left_out_and_hides_what_was_below(upper: Path, lower: Path) -> None:
+    put(lower / "old")
+    for name in ("new", "old"):
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(upper / name))
+
+    assert changes(upper, lower) == (Removed(path="old"),)
