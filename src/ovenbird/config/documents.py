@@ -61,7 +61,7 @@ def read(
         path: The file.
         model: What it must look like.
         later: Keys that are known but not built yet, dotted without indices, as
-            ``image.max_age`` → what to do instead.
+            ``deploy.prod.baseline`` → what to do instead.
         missing: Hint for the reader when the file does not exist.
         shown: What errors call the file; its path by default.
         mend: Hint for the reader when something in it is wrong.

@@ -30,7 +30,6 @@ MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
 
 LATER = MappingProxyType(
     {
-        "image.max_age": "use `--fresh` to bake anew",
         "*.baseline": "the canary is judged against the old server group",
         "*.metrics": "use `max_error_rate_increase` and `max_slow_share_increase`",
         "*.pass": "use `confidence`",
@@ -91,6 +90,7 @@ def _app(raw: schema.Manifest) -> AppSpec:
             recipe=recipe(raw.image.recipe),
             strategy=BakeStrategy(raw.image.strategy),
             boot_check=BootCheck(raw.image.boot_check),
+            max_age_days=raw.image.max_age_days,
         ),
         port=deploy.port,
         health=Health(**deploy.health.model_dump()),

@@ -37,6 +37,7 @@ class ImagePart(Strict):
     recipe: tuple[RecipePart, ...] = ()
     strategy: Literal["auto", "direct", "instance"] = "auto"
     boot_check: Literal["off", "first", "always"] = "first"
+    max_age_days: Annotated[float, Field(gt=0)] | None = None
 
 
 class HealthPart(Strict):

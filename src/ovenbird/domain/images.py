@@ -78,6 +78,7 @@ class ImageSpec:
     Args:
         base: Name of the base image in the settings, as ``debian-12``.
         packages: Names of the app's packages that are installed; empty for its own.
+        max_age_days: How old an image of the same inputs may be; None for any age.
     """
 
     base: str
@@ -85,6 +86,7 @@ class ImageSpec:
     recipe: tuple[RecipeStep, ...] = ()
     strategy: BakeStrategy = BakeStrategy.AUTO
     boot_check: BootCheck = BootCheck.FIRST
+    max_age_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,7 @@ class BakeRequest:
         base_image_id: The resolved base image.
         repository: The numbered state from which the packages are installed.
         fresh: Bake anew even if an image with the same key exists.
+        not_before: An image that was made earlier is too old to be used; None for any.
         files: Path in the app's directory → SHA-256 in hex (and mode) of each file that the
             recipe reads.
         directory: Where those files are on this host; empty when there are none.
@@ -176,6 +179,7 @@ class BakeRequest:
     packages: tuple[PackagePin, ...]
     repository: RepositoryState
     fresh: bool = False
+    not_before: datetime | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     directory: str = ""
     strategy: BakeStrategy = BakeStrategy.AUTO

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
@@ -111,6 +112,7 @@ def bake(
                 packages=_pins(app, packages, base),
                 repository=reachable,
                 fresh=request.fresh,
+                not_before=_not_before(app, ports),
                 files=files.digests,
                 directory=str(files.directory or ""),
                 strategy=app.image.strategy,
@@ -132,6 +134,12 @@ def bake(
         blocks_total=baked.blocks_total,
     )
     return baked
+
+
+def _not_before(app: AppSpec, ports: Ports) -> datetime | None:
+    """Return when an image must have been made to be young enough."""
+    days = app.image.max_age_days
+    return None if days is None else ports.clock.now() - timedelta(days=days)
 
 
 def _uploaded(baked: Baked, request: ReleaseRequest) -> int:

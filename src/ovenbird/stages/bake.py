@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.errors import InvalidRequest
@@ -44,8 +44,11 @@ def bake(request: BakeRequest, *, kitchen: Kitchen, progress: Progress) -> Baked
     base = kitchen.images.get(request.base_image_id)
     key = bake_key(request, base)
     if not request.fresh and (baked := kitchen.images.find_baked(key)) is not None:
-        progress(f"Found `{baked.name}`, baked before with the same inputs")
-        return _found(baked)
+        if not request.not_before or baked.created_at >= request.not_before:
+            progress(f"Found `{baked.name}`, baked before with the same inputs")
+            return _found(baked)
+        progress(f"Baking anew: `{baked.name}` is older than `image.max_age_days`")
+        request = replace(request, fresh=True)
     work = Work(
         request=request, base=base, key=key, kitchen=kitchen, progress=progress, engine=ENGINE
     )

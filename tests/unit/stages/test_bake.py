@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -193,6 +193,18 @@ def test_a_fresh_bake_has_a_name_of_its_own() -> None:
 
     assert len({image.name for image in world.made}) == 2
     assert not again.reused
+
+
+def test_an_image_that_is_too_old_is_baked_anew_under_another_name() -> None:
+    world = World()
+    first = bake_in(world).image
+    old = replace(REQUEST, release_id="hello-ccccccc-2")
+
+    young = bake_in(world, replace(old, not_before=first.created_at))
+    again = bake_in(world, replace(old, not_before=first.created_at + timedelta(seconds=1)))
+
+    assert (young.image, young.reused, again.reused) == (first, True, False)
+    assert again.image.name != first.name
 
 
 def test_a_missing_base_image_is_said_before_anything_is_done() -> None:
