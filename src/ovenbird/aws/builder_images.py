@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ovenbird.aws.builder_resources import BUILDER_TAG, IsDead, Mark, dead
+from ovenbird.aws.builder_resources import TEMPORARY_TAG, IsDead, Mark, dead
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.images import Ec2Images
@@ -60,7 +60,7 @@ class BuilderImages:
             CloudError: AWS could not make it.
         """
         marked = {key: value for key, value in tags.items() if key != BAKE_KEY_TAG}
-        pairs = to_aws(marked | {BUILDER_TAG: str(mark)})
+        pairs = to_aws(marked | {TEMPORARY_TAG: str(mark)})
         with cloud_errors(f"creating image `{name}`"):
             image_id = self._ec2.create_image(
                 InstanceId=instance_id,
@@ -75,7 +75,7 @@ class BuilderImages:
 
     def sweep(self, is_dead: IsDead) -> tuple[str, ...]:
         """Remove images that were not finished, and their snapshots; return the ids."""
-        only: list[FilterTypeDef] = [{"Name": "tag-key", "Values": [BUILDER_TAG]}]
+        only: list[FilterTypeDef] = [{"Name": "tag-key", "Values": [TEMPORARY_TAG]}]
         with cloud_errors("looking for images that killed bakes left"):
             image_pages = self._ec2.get_paginator("describe_images").paginate(
                 Owners=["self"], Filters=only
@@ -138,7 +138,7 @@ class BuilderImages:
         with cloud_errors("describing the snapshot of a builder"):
             found = self._ec2.describe_snapshots(
                 OwnerIds=["self"],
-                Filters=[{"Name": f"tag:{BUILDER_TAG}", "Values": [str(mark)]}],
+                Filters=[{"Name": f"tag:{TEMPORARY_TAG}", "Values": [str(mark)]}],
             )["Snapshots"]
         return str(found[0].get("Progress", "")) if found else ""
 
@@ -163,7 +163,7 @@ class BuilderImages:
 
     def _unmark(self, ids: list[str]) -> None:
         with cloud_errors(f"tagging image `{ids[0]}`"):
-            self._ec2.delete_tags(Resources=ids, Tags=[{"Key": BUILDER_TAG}])
+            self._ec2.delete_tags(Resources=ids, Tags=[{"Key": TEMPORARY_TAG}])
 
 
 def _is_whole(image: Any) -> bool:

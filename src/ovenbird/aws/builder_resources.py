@@ -2,7 +2,7 @@
 
 key pair ─▶ security group ─▶ instance ─▶ image; removed in the other order
 
-Every one has the tag ``ovenbird:builder`` with an id and the time after which nobody needs it
+Every one has the tag ``ovenbird:temporary`` with an id and the time after which nobody needs it
 any more, so that what a killed bake left is found and removed (:meth:`BuilderResources.sweep`).
 An image has it only until it is whole.
 
@@ -29,7 +29,7 @@ from ovenbird.domain.ports import Clock
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
 
-BUILDER_TAG = TAG + "builder"
+TEMPORARY_TAG = TAG + "temporary"
 STARTS_WITHIN = timedelta(minutes=10)
 ENDS_WITHIN = timedelta(minutes=15)  # a shutdown may hang for some minutes before EC2 forces it
 EVERY = timedelta(seconds=1)
@@ -340,14 +340,14 @@ def dead(found: Sequence[Mapping[str, Any]], key: str, is_dead: IsDead) -> list[
     """Return the ids of those whose bake is dead; what is not marked by us is left alone."""
     ids = []
     for one in found:
-        mark = Mark.find(from_aws(one.get("Tags", [])).get(BUILDER_TAG, ""))
+        mark = Mark.find(from_aws(one.get("Tags", [])).get(TEMPORARY_TAG, ""))
         if mark is not None and is_dead(mark):
             ids.append(str(one[key]))
     return ids
 
 
 def _marked() -> list[FilterTypeDef]:
-    return [{"Name": "tag-key", "Values": [BUILDER_TAG]}]
+    return [{"Name": "tag-key", "Values": [TEMPORARY_TAG]}]
 
 
 def _tagged(tags: Mapping[str, str], *kinds: str) -> list[Any]:

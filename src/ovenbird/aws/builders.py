@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ovenbird.aws.builder_images import BuilderImages
-from ovenbird.aws.builder_resources import BUILDER_TAG, BuilderResources, BuilderSpec, Mark
+from ovenbird.aws.builder_resources import TEMPORARY_TAG, BuilderResources, BuilderSpec, Mark
 from ovenbird.aws.clients import Account
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed, Conflict, Unhealthy
@@ -70,20 +70,17 @@ class Builders:
     ) -> Iterator[Builder]:
         """Launch a base image as a room; nothing of it is left when the block ends.
 
-        What killed bakes left is removed first.
-
         Raises:
             CapacityShortage: AWS has no such instance now.
             CloudError: It could not be launched, or ended by itself.
             Unhealthy: SSH did not answer in time; says what stands on the console.
             CommandFailed: SSH does not let us in, or the machine did not boot well.
         """
-        self.sweep(progress)
         mark = Mark(builder_id=secrets.token_hex(4), deadline=self._clock.now() + self._spec.within)
         tags = {
             "Name": mark.name,
             BAKE_KEY_TAG: key,
-            BUILDER_TAG: str(mark),
+            TEMPORARY_TAG: str(mark),
         }
         with ExitStack() as stack:
             place = stack.enter_context(self._place(mark))

@@ -286,6 +286,8 @@ class Builders(Protocol):
         self, base: Image, *, key: str, repository: RepositoryState, progress: Progress
     ) -> AbstractContextManager[BuilderRoom]: ...
 
+    def sweep(self, progress: Progress) -> None: ...  # removes what killed bakes left
+
 
 class ImageEvidence(Protocol):
     """What is known of images: signed statements, lists of files, bills of materials."""

@@ -10,12 +10,8 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 
-from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.images import (
-    BLOCKS_TOTAL_TAG,
-    DISK_TAG,
-    STRATEGY_TAG,
     Baked,
     BakeRequest,
     BakeStrategy,
@@ -23,8 +19,8 @@ from ovenbird.domain.images import (
 )
 from ovenbird.domain.ports import Progress
 from ovenbird.stages.bake_direct import direct
-from ovenbird.stages.bake_instance import by_instance
-from ovenbird.stages.kitchen import Kitchen, Work
+from ovenbird.stages.bake_instance import by_instance, sweep_builders
+from ovenbird.stages.kitchen import Kitchen, Work, found
 
 ENGINE = 2  # raised when the same request gives another image
 
@@ -46,7 +42,8 @@ def bake(request: BakeRequest, *, kitchen: Kitchen, progress: Progress) -> Baked
     if not request.fresh and (baked := kitchen.images.find_baked(key)) is not None:
         if not request.not_before or baked.created_at >= request.not_before:
             progress(f"Found `{baked.name}`, baked before with the same inputs")
-            return _found(baked)
+            sweep_builders(baked, kitchen, progress)
+            return found(baked)
         progress(f"Baking anew: `{baked.name}` is older than `image.max_age_days`")
         request = replace(request, fresh=True)
     work = Work(
@@ -90,14 +87,3 @@ def bake_key(request: BakeRequest, base: Image) -> str:
         "strategy": strategy_of(request.strategy, base).value,
     }
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
-
-
-def _found(image: Image) -> Baked:
-    return Baked(
-        image=image,
-        blocks_uploaded=0,
-        strategy=BakeStrategy(image.tags.get(STRATEGY_TAG, BakeStrategy.DIRECT)),
-        blocks_total=int(image.tags.get(BLOCKS_TOTAL_TAG, image.size_gib * GIB_BLOCKS)),
-        digest_sha256=image.tags.get(DISK_TAG, ""),
-        reused=True,
-    )

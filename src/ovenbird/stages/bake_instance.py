@@ -6,19 +6,37 @@ builder launched ─▶ recipe ─▶ packages ─▶ clean ─▶ stopped ─�
 from __future__ import annotations
 
 from ovenbird.domain.blocks import GIB_BLOCKS
-from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.images import Baked, BakeStrategy
-from ovenbird.stages.kitchen import Work, common_tags, fill
+from ovenbird.domain.errors import Conflict, InvalidRequest
+from ovenbird.domain.images import STRATEGY_TAG, Baked, BakeStrategy, Image
+from ovenbird.domain.ports import Progress
+from ovenbird.stages.kitchen import Kitchen, Work, common_tags, fill, found
+
+
+def sweep_builders(baked: Image, kitchen: Kitchen, progress: Progress) -> None:
+    """Remove the builder of an image, when the bake that made it was killed right after that."""
+    if kitchen.builders and baked.tags.get(STRATEGY_TAG) == BakeStrategy.INSTANCE:
+        kitchen.builders.sweep(progress)
 
 
 def by_instance(work: Work) -> Baked:
-    """Let a builder instance become the image."""
-    if work.kitchen.builders is None:
+    """Let a builder instance become the image, or find that it did so for this release.
+
+    Raises:
+        Conflict: Another image has the name.
+        CapacityShortage: AWS has no such instance now.
+        Unhealthy: The builder did not answer in time.
+    """
+    builders = work.kitchen.builders
+    if builders is None:
         raise InvalidRequest(
             "There is no network for builder instances", hint="Set `builders` in the settings"
         )
+    builders.sweep(work.progress)  # first: what is left may have the name
+    earlier = work.kitchen.images.find_by_name(work.image_name)
+    if earlier is not None:
+        return _earlier(work, earlier)
     tags = common_tags(work, BakeStrategy.INSTANCE)
-    opened = work.kitchen.builders.open(
+    opened = builders.open(
         work.base, key=work.key, repository=work.request.repository, progress=work.progress
     )
     with opened as room:
@@ -34,3 +52,14 @@ def by_instance(work: Work) -> Baked:
         seconds=work.seconds,
         strategy=BakeStrategy.INSTANCE,
     )
+
+
+def _earlier(work: Work, image: Image) -> Baked:
+    """Return what a fresh bake of this release made before it was killed."""
+    if image.bake_key != work.key:
+        state = "of another bake" if image.bake_key else "still being made, by another host"
+        raise Conflict(
+            f"Image `{image.image_id}` has the name `{image.name}`, and is {state}",
+            hint="Wait for that bake, or deregister the image",
+        )
+    return found(image)

@@ -13,17 +13,21 @@ from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 
+from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.image_names import image_name
 from ovenbird.domain.images import (
     APP_TAG,
     BAKE_KEY_TAG,
     BASE_IMAGE_TAG,
+    BLOCKS_TOTAL_TAG,
     BUILDER_TAG,
     COMMIT_TAG,
+    DISK_TAG,
     PACKAGES_TAG,
     RELEASE_TAG,
     STRATEGY_TAG,
     VERSION_TAG,
+    Baked,
     BakeRequest,
     BakeStrategy,
     Image,
@@ -127,3 +131,15 @@ def common_tags(work: Work, strategy: BakeStrategy) -> dict[str, str]:
 def builder_version() -> str:
     """Return the version of the program that bakes."""
     return version("ovenbird")
+
+
+def found(image: Image) -> Baked:
+    """Return what an earlier bake is for this one."""
+    return Baked(
+        image=image,
+        blocks_uploaded=0,
+        strategy=BakeStrategy(image.tags.get(STRATEGY_TAG, BakeStrategy.DIRECT)),
+        blocks_total=int(image.tags.get(BLOCKS_TOTAL_TAG, image.size_gib * GIB_BLOCKS)),
+        digest_sha256=image.tags.get(DISK_TAG, ""),
+        reused=True,
+    )

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from ovenbird.aws.builder_resources import BUILDER_TAG, BuilderSpec, Mark, dead, launch
+from ovenbird.aws.builder_resources import TEMPORARY_TAG, BuilderSpec, Mark, dead, launch
 from ovenbird.aws.images import _image
 from tests.unit.aws.test_images import RAW
 
@@ -27,7 +27,7 @@ def test_what_is_no_mark_is_nobodys(text: str) -> None:
 
 def test_only_what_is_marked_and_dead_is_removed() -> None:
     def one(group_id: str, mark: str) -> dict[str, Any]:
-        return {"GroupId": group_id, "Tags": [{"Key": BUILDER_TAG, "Value": mark}]}
+        return {"GroupId": group_id, "Tags": [{"Key": TEMPORARY_TAG, "Value": mark}]}
 
     other = replace(MARK, builder_id="living00")
     found = [one("sg-1", str(MARK)), one("sg-2", str(other)), one("sg-3", "mine"), {"GroupId": "x"}]
