@@ -65,6 +65,7 @@ _KINDS: dict[str, type[OvenbirdError]] = {
     "ConflictException": Conflict,
     "ScalingActivityInProgress": Conflict,
     "InvalidParameterValue": InvalidRequest,
+    "InvalidRequest": InvalidRequest,
     "InvalidAMIID.Malformed": InvalidRequest,
     "InvalidParameterException": InvalidRequest,
     "NoSuchBucket": NotFound,

@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.domain.images import TAG, Image
+from ovenbird.domain.images import COPIED_FROM_TAG, TAG, Image
 
 SOURCE_ACCOUNT_TAG = TAG + "source-account"
 NAME_TAG = "Name"
@@ -249,7 +249,11 @@ def changes(actions: tuple[ShareAction, ...]) -> tuple[ShareAction, ...]:
 def tags_there(request: ShareRequest) -> dict[str, str]:
     """Return the tags of the image on another side: ours, and whose it is."""
     image = request.image
-    ours = {key: value for key, value in image.tags.items() if key.startswith((TAG, NAME_TAG))}
+    ours = {
+        key: value
+        for key, value in image.tags.items()
+        if key == NAME_TAG or (key.startswith(TAG) and key != COPIED_FROM_TAG)
+    }
     return ours | {SOURCE_ACCOUNT_TAG: image.owner_id}
 
 

@@ -20,6 +20,7 @@ from ovenbird.domain.images import (
     RELEASE_TAG,
     Baked,
     BakeRequest,
+    BakeStrategy,
     BaseSource,
     Image,
     PackagePin,
@@ -99,7 +100,7 @@ def bake(
 ) -> Baked:
     """Bake an image of the packages, or find the one that was baked before."""
     ports = step.ports
-    base = ports.bases.ready(base_image(app, ports), progress=step.say)
+    base = _ready_base(step, app)
     with ports.repository.reachable(state) as reachable, recipe_files(step, request, app) as files:
         baked = bake_stage.bake(
             BakeRequest(
@@ -140,6 +141,22 @@ def _not_before(app: AppSpec, ports: Ports) -> datetime | None:
     """Return when an image must have been made to be young enough."""
     days = app.image.max_age_days
     return None if days is None else ports.clock.now() - timedelta(days=days)
+
+
+def _ready_base(step: Step, app: AppSpec) -> Image:
+    """Return the base image, readable; a builder instance also starts from one that is not.
+
+    Raises:
+        InvalidRequest: Its owner does not let it be copied, and its blocks are needed.
+    """
+    base = base_image(app, step.ports)
+    try:
+        return step.ports.bases.ready(base, progress=step.say)
+    except InvalidRequest as error:
+        if app.image.strategy is not BakeStrategy.INSTANCE:
+            raise
+        step.say(f"Starting from `{base.image_id}` itself: {error}")
+        return base
 
 
 def _uploaded(baked: Baked, request: ReleaseRequest) -> int:

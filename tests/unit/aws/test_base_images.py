@@ -175,6 +175,6 @@ def test_a_copy_that_is_refused_says_what_its_owner_must_do() -> None:
     words = "You do not have permission to access the storage of this ami"
     cloud = Cloud(images=[DEBIAN], refuses={"copy_image": refusal("InvalidRequest", words)})
 
-    with pytest.raises(CloudError, match="the storage of this ami") as caught:
+    with pytest.raises(InvalidRequest, match="the storage of this ami") as caught:
         ready(cloud)
     assert "let this account read the snapshot" in caught.value.hint
