@@ -11,12 +11,21 @@ import pytest
 
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.domain.recipes import BroughtFile, FromDistribution, RecipeStep, Shell, Work
+from ovenbird.domain.recipes import (
+    Ansible,
+    BroughtFile,
+    FromDistribution,
+    Puppet,
+    RecipeStep,
+    Shell,
+    Work,
+)
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.workshop import Room, Workshop
+from tests.boot.conftest import until
 from tests.unit.packaging.repositories import built
 
 pytestmark = pytest.mark.boot
@@ -57,6 +66,15 @@ def _below(top: Path, root: Path) -> Iterator[Path]:
     if top.is_dir() and not top.is_symlink():
         for path in sorted(top.iterdir()):
             yield from _below(path, root)
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """Return path → what it is now, of all that is new, other or gone."""
+    return {
+        path: after.get(path, "gone")
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    }
 
 
 def _fingerprint(path: Path) -> str:
@@ -115,7 +133,7 @@ def test_nothing_that_a_step_starts_outlives_it(opened: Opened) -> None:
     with pytest.raises(CommandFailed, match=r"`sleep 7392.*` ran past 0\.5 s"):
         opened.do(Shell(lines=("sleep 7392 & setsid sleep 7393",)), timeout_s=0.5)
 
-    assert [line for line in processes() if " 739" in line] == []
+    until(lambda: not [line for line in processes() if " 739" in line], within_s=10)
 
 
 def processes() -> list[str]:
@@ -136,3 +154,111 @@ def test_a_full_image_is_said_to_be_full(opened: Opened) -> None:
     assert "No space left on device" in log.read_text()
     assert str(log) in caught.value.hint
     opened.do(Shell(lines=("rm -f /srv/big",)))
+
+
+SITE = """\
+- hosts: all
+  vars: {the_port: 8080}
+  tasks:
+    - name: a package
+      ansible.builtin.apt: {name: dc, state: present, install_recommends: false}
+    - name: a template
+      ansible.builtin.template: {src: site.conf.j2, dest: /etc/site.conf, mode: "0640"}
+      notify: reload
+    - name: a copy
+      ansible.builtin.copy: {src: files/motd, dest: /etc/motd2, owner: hello}
+    - import_role: {name: web}
+    - name: an account
+      ansible.builtin.user: {name: deploy, system: true, create_home: false}
+  handlers:
+    - name: reload
+      ansible.builtin.shell: echo reloaded >> /opt/reloaded
+"""
+
+
+def playbook(opened: Opened) -> None:
+    opened.write("ops/site.yml", SITE)
+    opened.write("ops/templates/site.conf.j2", "port={{ the_port }} who={{ WHO }}\n")
+    opened.write("ops/files/motd", "hello\n")
+    opened.write("ops/roles/web/tasks/main.yml", "- copy: {content: role, dest: /opt/role}\n")
+
+
+ACCOUNTS = {
+    f"etc/{name}{end}"
+    for name in ("group", "gshadow", "passwd", "shadow", "subgid", "subuid")
+    for end in ("", "-")
+}
+
+
+def test_a_playbook_runs_and_leaves_nothing_of_ansible(opened: Opened) -> None:
+    playbook(opened)
+    opened.do(FromDistribution(names=("dc",)))
+    before = opened.files()
+
+    said = opened.do(Ansible(playbook="ops/site.yml"), variables={"WHO": "me"})
+    after = opened.files()
+    again = opened.do(Ansible(playbook="ops/site.yml"), variables={"WHO": "me"})
+
+    assert changed(before, after).keys() - ACCOUNTS == {
+        "etc/motd2", "etc/site.conf", "opt/reloaded", "opt/role",
+    }  # fmt: skip
+    assert (opened.root / "etc/site.conf").read_text() == "port=8080 who=me\n"
+    assert "changed=5 " in said[-2]
+    assert "changed=0 " in again[-2]
+    assert changed(after, opened.files()) == {}
+
+
+def test_a_task_that_fails_is_named(opened: Opened) -> None:
+    opened.write(
+        "bad/site.yml",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+        "    - {name: well, command: 'true'}\n    - {name: not well, command: 'ls /no/where'}\n",
+    )
+
+    with pytest.raises(CommandFailed, match=r"`ansible-playbook bad/site.yml` .*, in task `not w"):
+        opened.do(Ansible(playbook="bad/site.yml"))
+
+
+def test_a_playbook_for_other_hosts_is_no_success(opened: Opened) -> None:
+    opened.write("other/site.yml", "- hosts: web\n  tasks: []\n")
+
+    with pytest.raises(CommandFailed, match="did nothing: no play is for `localhost`"):
+        opened.do(Ansible(playbook="other/site.yml"))
+
+
+MANIFEST = """\
+package { 'dc': ensure => installed }
+file { '/etc/site.pp.conf':
+  content => "who=${facts['who']} on ${facts['os']['name']}\\n",
+  mode    => '0640',
+}
+user { 'operator': ensure => present, system => true, managehome => false }
+include web
+"""
+
+
+def test_a_manifest_of_puppets_is_applied_and_leaves_nothing_of_puppet(opened: Opened) -> None:
+    opened.write("ops/site.pp", MANIFEST)
+    opened.write("ops/modules/web/manifests/init.pp", "class web { notice('hello') }")
+    work = Puppet(manifest="ops/site.pp", modules="ops/modules")
+    opened.do(FromDistribution(names=("dc",)))
+    before = opened.files()
+
+    opened.do(work, variables={"who": "me"})
+    after = opened.files()
+    again = opened.do(work, variables={"who": "me"})
+
+    assert changed(before, after).keys() - ACCOUNTS == {"etc/site.pp.conf"}
+    assert (opened.root / "etc/site.pp.conf").read_text() == "who=me on Debian\n"
+    assert changed(after, opened.files()) == {}
+    assert [line for line in again if "Stage[main]" in line] == []
+
+
+def test_a_resource_that_fails_is_named(opened: Opened) -> None:
+    opened.write("bad.pp", "file { '/no/where/x': content => 'x' }\n")
+
+    with pytest.raises(CommandFailed, match=r"status 4, in `/Stage\[main\]/Main/File\[/no/where/x"):
+        opened.do(Puppet(manifest="bad.pp"))
+    opened.write("worse.pp", "file {\n")
+    with pytest.raises(CommandFailed, match=r"`puppet apply worse.pp` exited with status 1"):
+        opened.do(Puppet(manifest="worse.pp"))

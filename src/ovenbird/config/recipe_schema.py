@@ -49,7 +49,7 @@ Tag = Annotated[str, matches(r"[^\s,'\"-][^\s,'\"]*", "is not a tag")]
 RunListItem = Annotated[
     str,
     matches(
-        r"(?:recipe|role)\[[\w:.@-]+\]|[A-Za-z_][\w:.@-]*",
+        r"recipe\[[\w:.@-]+\]|[A-Za-z_][\w:.@-]*",
         "is not an item of a run list, as `recipe[nginx::default]`",
     ),
 ]

@@ -18,7 +18,7 @@ def install(names: Sequence[str], doing: Doing) -> None:
     Raises:
         CommandFailed: The image has no package manager that is known here, or it failed.
     """
-    manager = next((one for one in ("apt-get", "dnf") if shell.has(one, doing)), None)
+    manager = shell.first_of(("apt-get", "dnf"), doing)
     if manager is None:
         raise CommandFailed(
             f"The bake failed: `{doing.step.shown}` needs apt-get or dnf; the image has neither",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.system.recipes.doing import Doing
 
+_FOUND = 10  # status of a question, plus the index of the answer
 LEFT_OUT = 1  # grep(1) and test(1) say so for "no"; 2 is a mistake
 
 
@@ -49,7 +50,13 @@ def line(text: str) -> list[str]:
     return ["sh", "-e", "-c", text]
 
 
-def has(program: str, doing: Doing) -> bool:
-    """Ask whether the image has a program in its ``PATH``."""
-    asked = line(f"command -v {program} >/dev/null 2>&1")
-    return doing.hands.status(asked, said=f"command -v {program}") == 0
+def first_of(programs: Sequence[str], doing: Doing) -> str | None:
+    """Return the first of some programs that the image has, by name or path; None for none."""
+    asked = [
+        f"if command -v {name} >/dev/null 2>&1; then exit {_FOUND + index}; fi"
+        for index, name in enumerate(programs)
+    ]
+    asked.append("exit 0")
+    said = f"command -v {' '.join(programs)}"
+    status = doing.hands.status(["sh", "-c", "\n".join(asked)], said=said)
+    return programs[status - _FOUND] if status >= _FOUND else None

@@ -21,7 +21,7 @@ from ovenbird.domain.recipes import (
     Shell,
 )
 from ovenbird.system.caches import FULL_ENDING, says_full
-from ovenbird.system.recipes import distribution, files, shell
+from ovenbird.system.recipes import ansible, chef, distribution, files, puppet, shell
 from ovenbird.system.recipes.doing import Doing
 from ovenbird.system.recipes.logs import BakeLog
 from ovenbird.system.recipes.step_hands import StepHands
@@ -64,8 +64,12 @@ def _do(doing: Doing) -> None:
             files.bring(file, doing)
         case FromDistribution(names=names):
             distribution.install(names, doing)
-        case Ansible() | Chef() | Puppet():
-            raise CommandFailed(f"`{doing.step.shown}` is not known here")
+        case Ansible() as playbook:
+            ansible.run(playbook, doing)
+        case Puppet() as manifest:
+            puppet.run(manifest, doing)
+        case Chef() as cookbooks:
+            chef.run(cookbooks, doing)
 
 
 def _explained(error: CommandFailed, log: BakeLog) -> CommandFailed:
