@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,13 +22,15 @@ from ovenbird.system.commands import run
 from ovenbird.system.disks import mounted
 from ovenbird.system.journals import replayed
 from ovenbird.system.locks import file_lock
+from ovenbird.system.package_caches import PackageCaches
 from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted_file_system
 
-LISTS_FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
 INSIDE = Path("run/ovenbird")
 POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in it; Source: invoke-rc.d(8)
 _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
+_FORGOTTEN = (("run", 0o755), ("tmp", 0o1777), ("dev", 0o755), ("var/tmp", 0o1777))
 _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
+_DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,27 +95,39 @@ def opened(disk: Path, place: Path) -> Iterator[BaseRoot]:
         yield BaseRoot(place=place, root=root, file_system=file_system, origin=origin)
 
 
-def furnish(stack: ExitStack, root: Path, *, cache: Path) -> None:
+def furnish(stack: ExitStack, root: Path, *, cache: Path) -> PackageCaches:
     """Mount and write what programs need inside and an image must not keep.
 
     Args:
         stack: Unmounts at its end.
         root: As :func:`opened` gives it.
-        cache: For apt's indexes and archives, between two roots of one base disk.
+        cache: For indexes and packages, between two roots of one base disk.
     """
-    for name in ("run", "tmp", "dev"):
-        stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options="mode=1777"))
+    for name, mode in _FORGOTTEN:
+        options = f"mode={mode:o}"
+        stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options=options))
     for name, minor in _DEVICES:
         run(["mknod", "-m", "666", root / "dev" / name, "c", "1", str(minor)], timeout_s=10)
-    for name, where in (("lists", "var/lib/apt/lists"), ("archives", "var/cache/apt/archives")):
-        (cache / name / "partial").mkdir(parents=True, exist_ok=True)
-        stack.enter_context(mounted(cache / name, root / where, bind=True))
-    (root / INSIDE).mkdir()
+    for name, target in _DEVICE_LINKS:
+        (root / "dev" / name).symlink_to(target)
+    for name, mode in (("dev/shm", 0o1777), ("run/lock", 0o1777), (str(INSIDE), 0o755)):
+        _directory(root / name, mode)
+    caches = PackageCaches(cache, place=root.parent, root=root)
+    caches.show(stack)
     (root / INSIDE / "apt.conf").write_text("\n".join([*host_options(), ""]))
-    policy = root / "usr/sbin/policy-rc.d"
-    policy.write_text(POLICY)
-    policy.chmod(0o755)
-    shutil.copyfile("/etc/resolv.conf", _fresh(root / "etc/resolv.conf"))
+    for name, data, mode in written_inside():
+        path = _fresh(root / name)
+        path.write_bytes(data)
+        path.chmod(mode)
+    return caches
+
+
+def written_inside() -> tuple[tuple[str, bytes, int], ...]:
+    """Return (path, bytes, mode) of the files of the base that a furnished root has otherwise."""
+    return (
+        ("usr/sbin/policy-rc.d", POLICY.encode(), 0o755),
+        ("etc/resolv.conf", Path("/etc/resolv.conf").read_bytes(), 0o644),
+    )
 
 
 def host_options() -> list[str]:
@@ -123,14 +136,9 @@ def host_options() -> list[str]:
     return found
 
 
-@contextmanager
-def fresh_lists(cache: Path) -> Iterator[bool]:
-    """Yield whether the distribution's indexes were read lately; the block reads them if not."""
-    stamp = cache / "updated"
-    is_fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_FRESH_S
-    yield is_fresh
-    if not is_fresh:
-        stamp.touch()
+def _directory(path: Path, mode: int) -> None:
+    path.mkdir()
+    path.chmod(mode)  # whatever the caller's umask is
 
 
 def inside(root: Path, argv: list[str]) -> list[str]:

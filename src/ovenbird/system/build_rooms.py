@@ -27,7 +27,7 @@ from ovenbird.domain.ports import Progress
 from ovenbird.system import apt, base_roots
 from ovenbird.system.commands import how_it_ended, run, stream
 from ovenbird.system.disks import mounted
-from ovenbird.system.locks import file_lock
+from ovenbird.system.package_caches import PackageCaches
 
 NOBODY = 65534  # Source: Debian's base-passwd, users `nobody` and group `nogroup`
 PLACE = "/mnt"  # every system has it
@@ -138,10 +138,10 @@ class BaseRooms:
         place = self._directory / hashlib.sha256(site.tree.encode()).hexdigest()[:16]
         with base_roots.opened(disk, place) as opened, ExitStack() as stack:
             root = opened.root
-            base_roots.furnish(stack, root, cache=cache)
+            caches = base_roots.furnish(stack, root, cache=cache)
             if depends:
                 progress(f"Installing {', '.join(depends)} in `{base}`")
-                _install(root, depends, progress, cache=cache)
+                _install(root, depends, progress, caches)
             _give(site)
             _show(stack, root, site)
             yield BaseRoom(root, site)
@@ -181,12 +181,12 @@ def _give(site: BuildSite) -> None:
     )
 
 
-def _install(root: Path, depends: Sequence[str], progress: Progress, *, cache: Path) -> None:
-    with file_lock(cache.with_suffix(".lock")):  # apt's own lock does not wait
-        with base_roots.fresh_lists(cache) as fresh:
-            if not fresh:
-                _apt(root, apt.update(), "apt-get update", progress)
-        _apt(root, apt.install(depends), f"apt-get install {' '.join(depends)}", progress)
+def _install(root: Path, depends: Sequence[str], progress: Progress, caches: PackageCaches) -> None:
+    if not caches.is_fresh():
+        _apt(root, apt.update(), "apt-get update", progress)
+        caches.keep_indexes(state=None, all_read=True)
+    _apt(root, apt.install(depends), f"apt-get install {' '.join(depends)}", progress)
+    caches.keep_packages()
 
 
 def _apt(root: Path, argv: list[str], said: str, progress: Progress) -> None:

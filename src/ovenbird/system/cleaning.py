@@ -98,16 +98,18 @@ def clean_builder(hands: Hands) -> None:
 def script() -> str:
     """Return the shell script; its first argument is the root."""
     named = " ".join(f"-o -name '{pattern}'" for pattern in ROTATED).removeprefix("-o ")
+    # One that says `uninitialized`, or is empty, stays as it is.
+    identity = f"grep -Eqs '^[0-9a-f]{{32}}$' {MACHINE_ID}"
+    # In one walk rotated files go and the others are emptied. `-P`: no link is followed.
+    emptied = "-size +0 -exec truncate -s 0 {} +"
+    logs = rf"find -P {LOGS} -type f \( \( {named} \) -delete -o {emptied} \)"
     return "\n".join(
         (
             'cd "$1"',
             f"rm -rf -- {' '.join(patterns())}",
             *(f"[ -L {path} ] || rm -f -- {path}" for path in UNLESS_LINKED),
-            # One that says `uninitialized` or is empty stays as it is.
-            f"[ -L {MACHINE_ID} ] || ! grep -Eqs '^[0-9a-f]{{32}}$' {MACHINE_ID} || : >{MACHINE_ID}",
-            # In one walk: rotated files go, the others are emptied. `-P`: no link is followed.
-            rf"[ -L {LOGS} ] || [ ! -d {LOGS} ] || find -P {LOGS} -type f "
-            rf"\( \( {named} \) -delete -o -size +0 -exec truncate -s 0 {{}} + \)",
+            f"[ -L {MACHINE_ID} ] || ! {identity} || : >{MACHINE_ID}",
+            f"[ -L {LOGS} ] || [ ! -d {LOGS} ] || {logs}",
         )
     )
 

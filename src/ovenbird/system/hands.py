@@ -12,6 +12,7 @@ from ovenbird.system import base_roots, debugfs
 from ovenbird.system.base_roots import INSIDE
 from ovenbird.system.commands import how_it_ended, stream
 from ovenbird.system.disks import mounted
+from ovenbird.system.image_paths import within
 
 
 class ChrootHands:
@@ -67,16 +68,21 @@ class ChrootHands:
         self._lent += 1
         inside = INSIDE / f"lent-{self._lent}" / source.name
         place = self._root / inside
-        place.parent.mkdir(parents=True)
+        _make_directories(place.parent)
         if source.is_file():
             place.touch()
         with mounted(source, place, bind=True, options="ro"):
             yield f"/{inside}"
 
     def put(self, data: bytes, target: str, *, owner: str, group: str, mode: int) -> None:
-        """Write a file that stays in the image; what was there goes."""
-        path = self._root / target.removeprefix("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write a file that stays in the image; what was there goes.
+
+        Raises:
+            InvalidRequest: The links on the way to it go in a circle.
+            CommandFailed: The owner or the group does not exist.
+        """
+        path = within(self._root, target)
+        _make_directories(path.parent)
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(data)
@@ -111,3 +117,11 @@ def common_environment() -> dict[str, str]:
         "SOURCE_DATE_EPOCH": str(debugfs.EPOCH_S),
         "TZ": "UTC",
     }
+
+
+def _make_directories(path: Path) -> None:
+    """Make a directory and those above it; their modes do not depend on this process's umask."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        one.chmod(0o755)

@@ -22,11 +22,11 @@ from ovenbird.system.base_roots import INSIDE
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.hands import common_environment
 from ovenbird.system.http_files import serving
+from ovenbird.system.installing import NOT_INSTALLED, UNREAD
 from ovenbird.system.recipes import steps
 from ovenbird.system.recipes.logs import BakeLog
 from ovenbird.system.ssh import Connection
 from ovenbird.system.ssh_hands import SshHands
-from ovenbird.system.workshop import NOT_INSTALLED, UNREAD
 
 KEY = f"/{INSIDE}/key.gpg"
 BOOTED_S = 600.0
@@ -74,13 +74,13 @@ class LiveRoom:
 
     def update(self) -> None:
         """Read the indexes of all sources."""
-        self._run(apt.update(), said="apt-get update", hint=UNREAD)
+        self._run(apt.update(), said="apt-get update", hint=UNREAD.format("apt"))
 
     def install(self, pins: Sequence[PackagePin]) -> None:
         """Install exact versions from our repository, signatures verified by apt."""
         names = [f"{pin.name}={pin.version}" for pin in pins]
         said = f"apt-get install {' '.join(names)}"
-        self._run(apt.install(names), said=said, hint=NOT_INSTALLED)
+        self._run(apt.install(names), said=said, hint=NOT_INSTALLED.format("apt"))
 
     def clean(self) -> None:
         """Remove what must not be in an image; the last command, for it removes our key, too."""

@@ -1,11 +1,13 @@
 """Where a bake happens on this host: a base disk opened as a room, and what changed in it.
 
 base_roots ─ an overlay over the base disk ─ commands, each in namespaces of its own
-... closed: upper ─ applying ─▶ clone of the base ─▶ changed blocks
+recipe ─ packages ─ clean ─ services checked ─ what differs by chance made the same
+... closed: upper ─ debugfs ─▶ clone of the base disk ─▶ changed blocks
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,17 +19,25 @@ from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.ports import Progress
-from ovenbird.domain.recipes import STEP_TIMEOUT_S, RecipeStep
-from ovenbird.system import applying, apt, base_roots, image_contents, overlays
+from ovenbird.domain.recipes import RecipeStep
+from ovenbird.system import (
+    applying,
+    base_roots,
+    cleaning,
+    image_contents,
+    installing,
+    normalising,
+    overlays,
+    services,
+)
 from ovenbird.system.applying import Applied
-from ovenbird.system.base_roots import INSIDE, BaseRoot
-from ovenbird.system.disks import mounted
+from ovenbird.system.base_roots import BaseRoot
 from ovenbird.system.hands import ChrootHands
+from ovenbird.system.image_paths import within
+from ovenbird.system.installing import Installer, Manager
+from ovenbird.system.package_caches import PackageCaches, ReadState
 from ovenbird.system.recipes import logs, steps
 from ovenbird.system.recipes.logs import BakeLog
-
-UNREAD = "apt says above which list it could not read, or whose signature is not its key's"
-NOT_INSTALLED = "apt says above which package could not be fetched, verified or installed"
 
 
 class Workshop:
@@ -55,12 +65,12 @@ class Workshop:
         """
         place, cache = self._directory / key[:16], self._apt_cache(disk)
         with base_roots.opened(disk, place) as base, ExitStack() as stack:
-            base_roots.furnish(stack, base.root, cache=cache)
-            _connect(stack, base.root, repository)
+            caches = base_roots.furnish(stack, base.root, cache=cache)
             log = stack.enter_context(logs.kept(self._log(key), tell=progress))
-            room = Room(base, log=log, cache=cache)
-            room.update()
-            yield room
+            hands = ChrootHands(base.root, tell=log)
+            installer = stack.enter_context(installing.connected(hands, repository))
+            _update(installer, repository, caches)
+            yield Room(base, log=log, installer=installer, caches=caches)
 
     def _log(self, key: str) -> Path:
         return self._directory / "logs" / f"{key[:16]}.log"
@@ -72,35 +82,49 @@ class Workshop:
 class Room:
     """A base disk's root file system that can be changed."""
 
-    def __init__(self, base: BaseRoot, *, log: BakeLog, cache: Path) -> None:
-        self._base, self._log, self._cache = base, log, cache
-        self._root = base.root
-        self._hands = ChrootHands(self._root, tell=log)
+    def __init__(
+        self, base: BaseRoot, *, log: BakeLog, installer: Installer, caches: PackageCaches
+    ) -> None:
+        self._base, self._log = base, log
+        self._installer, self._caches = installer, caches
         self._changes: tuple[overlays.Change, ...] = ()
         self._applied = Applied()
+        self._ours: frozenset[str] = frozenset()  # units and init scripts of our packages
+        self._notes: tuple[str, ...] = ()
 
     def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
         """Do one step of the recipe; a failing one fails the bake."""
-        tools = self._cache.parent / "tools"
-        steps.perform(step, self._hands, directory=directory, log=self._log, tools=tools)
-
-    def update(self) -> None:
-        """Read package indexes: our own always, the distribution's when they are old."""
-        with base_roots.fresh_lists(self._cache) as fresh:
-            self._run(apt.update(only_ours=fresh), said="apt-get update", hint=UNREAD)
+        tools = self._caches.cache.parent / "tools"
+        hands = self._installer.hands
+        steps.perform(step, hands, directory=directory, log=self._log, tools=tools)
 
     def install(self, pins: Sequence[PackagePin]) -> None:
-        """Install exact versions from our repository, signatures verified by apt."""
-        names = [f"{pin.name}={pin.version}" for pin in pins]
-        said = f"apt-get install {' '.join(names)}"
-        self._run(apt.install(names), said=said, hint=NOT_INSTALLED)
+        """Install exact versions from our repository, signatures verified."""
+        before = services.brought(self._base.upper)
+        self._installer.install(pins)
+        self._caches.keep_packages(besides={pin.name for pin in pins})
+        if self._installer.manager is Manager.APT:
+            self._ours = services.of_packages(self._base.root, {pin.name for pin in pins})
+        else:
+            self._ours = services.brought(self._base.upper) - before
 
     def clean(self) -> None:
-        """Remove what must not be in an image, and what differs between two bakes."""
-        _clean(self._root)
+        """Remove what must not be in an image, and mend what differs between two bakes."""
+        cleaning.clean(self._installer.hands)
+        for name, data, _ in base_roots.written_inside():
+            _restore(self._base.root, self._base.lower, name, written=data)
+        self._notes += normalising.normalise(
+            self._base.root, upper=self._base.upper, lower=self._base.lower
+        )
 
     def check(self) -> None:
-        """Find nothing to complain about."""
+        """Find services of our packages that would not start at boot.
+
+        Raises:
+            CommandFailed: There is one.
+        """
+        brought = services.brought(self._base.upper)
+        self._notes += services.check(self._base.root, changed=brought, ours=self._ours)
 
     def changed_blocks(self) -> dict[int, bytes]:
         """Return index → bytes of the blocks in which the image differs from its base.
@@ -120,58 +144,51 @@ class Room:
     def contents(self) -> ImageContents:
         """Return the packages and files of the image; to be asked after the changes."""
         return image_contents.changed(
-            self._root,
+            self._base.root,
             lower=self._base.lower,
             upper=self._base.upper,
             changes=self._changes,
-            kept=self._cache / image_contents.kept_name(self._base.origin.disk),
+            kept=self._caches.cache / image_contents.kept_name(self._base.origin.disk),
         )
 
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know about the image; to be asked after the changes."""
-        return self._applied.notes
-
-    def _run(self, argv: list[str], *, said: str, hint: str) -> None:
-        self._hands.run(argv, environment={}, timeout_s=STEP_TIMEOUT_S, said=said, hint=hint)
+        return (*self._notes, *self._applied.notes)
 
 
-def _connect(stack: ExitStack, root: Path, repository: RepositoryState) -> None:
-    """Let apt inside know our repository, which no recipe alters."""
-    url = repository.url
-    if url.startswith("file:"):
-        published, inside = Path(unquote(urlsplit(url).path)), INSIDE / "repository"
-        stack.enter_context(mounted(published, root / inside, bind=True, options="ro"))
-        url = f"file:/{inside}"
-    shutil.copyfile(repository.key_path, root / INSIDE / "key.gpg")
-    line = apt.source(
-        key=f"/{INSIDE}/key.gpg",
-        url=url,
-        suite=repository.suite,
-        component=repository.component,
+def _update(installer: Installer, repository: RepositoryState, caches: PackageCaches) -> None:
+    """Read the indexes that are not known: our state's once, the distribution's when old."""
+    fresh, state = caches.is_fresh(), _read_state(installer, repository)
+    if fresh and state is not None and caches.knows(state):
+        return
+    installer.update(only_ours=fresh)
+    caches.keep_indexes(state=state, all_read=not fresh)
+
+
+def _read_state(installer: Installer, repository: RepositoryState) -> ReadState | None:
+    """Return what tells a state that is a directory of this host from all others."""
+    if installer.manager is not Manager.APT or not repository.url.startswith("file:"):
+        return None
+    top = Path(unquote(urlsplit(repository.url).path))
+    release = top / "dists" / repository.suite / "InRelease"
+    if not release.is_file():
+        return None  # apt says it better
+    parts = (release.read_bytes(), installer.keys, installer.url.encode())
+    return ReadState(
+        digest_sha256=hashlib.sha256(b"\0".join(parts)).hexdigest(),
+        mark=f"_dists_{repository.suite}_",
     )
-    (root / apt.OURS.removeprefix("/")).write_text(line)
 
 
-_GONE = (
-    "usr/sbin/policy-rc.d", "etc/resolv.conf", apt.OURS.removeprefix("/"),
-    "etc/ssh/ssh_host_*", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-",
-    "etc/subuid-", "etc/subgid-", "etc/.pwd.lock", "root/.bash_history", "root/.ansible",
-    "root/.wget-hsts", "root/.cache", "var/cache/apt/*.bin", "var/cache/ldconfig/aux-cache",
-    "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/systemd/random-seed",
-    "var/lib/cloud/*", "var/lib/apt/extended_states~", "var/lib/dbus/machine-id",
-)  # fmt: skip
-
-
-def _clean(root: Path) -> None:
-    for pattern in _GONE:
-        for path in sorted(root.glob(pattern)):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    machine_id = root / "etc/machine-id"
-    if not machine_id.exists() or machine_id.stat().st_size:
-        machine_id.write_text("")
-    for path in sorted((root / "var/log").rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size:
-            os.truncate(path, 0)  # the file stays, with owner and mode, for who writes to it
+def _restore(root: Path, lower: Path, name: str, *, written: bytes) -> None:
+    """Let a path be as in the base, unless a recipe has changed what was written there."""
+    path, was = within(root, f"/{name}"), within(lower, f"/{name}")
+    if path.is_symlink() or not path.is_file() or path.read_bytes() != written:
+        return
+    path.unlink()
+    if was.is_symlink():
+        path.symlink_to(was.readlink())
+    elif was.exists():
+        shutil.copy2(was, path)
+        status = was.stat()
+        os.chown(path, status.st_uid, status.st_gid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ def test_links_of_logs_and_identities_are_not_followed(root: Path, tmp_path: Pat
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept.log").write_text(IDENTITY)
-    os.symlink(outside, root / "var/log/elsewhere")
+    (root / "var/log/elsewhere").symlink_to(outside)
     (root / "etc/machine-id").unlink()
     (root / "etc/machine-id").symlink_to(outside / "kept.log")
 
