@@ -16,7 +16,7 @@ from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.system.clock import SystemClock
 
 pytestmark = pytest.mark.sandbox
-AT = SystemClock().now()
+AT = datetime.now(tz=UTC).replace(microsecond=0)  # noqa: TID251 - EC2 takes no time that is past
 
 
 @pytest.fixture

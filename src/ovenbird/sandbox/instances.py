@@ -69,6 +69,7 @@ BY_ITSELF = StateReason(
     "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
     "Client.InstanceInitiatedShutdown",
 )
+LACKS_KEY = StateReason("Client.InternalError: Client error on launch", "Client.InternalError")
 Changed = list[tuple[Instance, InstanceState]]
 
 
@@ -188,7 +189,10 @@ def _pending(original: Any) -> Any:
         with CONTROL:
             known = set(self.reservations)
             made = original(self, *words, **named)
-            if REALITY.room and made.id not in known:  # known: the answer to a repeated call
+            if REALITY.room is None:
+                for instance in filter(launches.lacks_key, made.instances):
+                    finish(instance, "terminated", copy.copy(LACKS_KEY))
+            elif made.id not in known:  # known: the answer to a repeated call
                 for instance in made.instances:
                     instance.room = REALITY.room
                     _set(instance, "pending")

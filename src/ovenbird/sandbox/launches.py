@@ -11,11 +11,15 @@ moto 5.2.5 launches any image id, ignores token, MaxCount, the template's block 
 metadata options, and invents addresses in 10.0.0.0/8 without a subnet; interfaces made on
 their own get random addresses, and an address may be given twice after a termination.
 
+An encrypted volume needs its key: when nobody lets who launches use it, the call succeeds and
+the instance ends in `terminated`, with `Client.InternalError`.
+
 The sandbox's machines live in the default VPC only: a launch elsewhere is `Unsupported`.
 
 Source: EC2 API reference, RunInstances, RequestLaunchTemplateData; EC2 user guide,
 "Ensuring idempotency", "Configure the instance metadata options" (imds-support); VPC user
-guide, "Subnet sizing"; moto/ec2/models/instances.py, subnets.py.
+guide, "Subnet sizing"; EC2 user guide, "Troubleshoot Amazon EC2 instance launch issues";
+moto/ec2/models/instances.py, subnets.py.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from moto.autoscaling.models import ASG_NAME_TAG
 from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
@@ -34,7 +39,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import convert_tag_spec
 from moto.ssm.models import ssm_backends
 
-from ovenbird.sandbox import image_model, snapshots
+from ovenbird.sandbox import encryption, image_model, snapshots
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.snapshots import find_snapshot
 
@@ -114,11 +119,33 @@ def _as_ec2(original: Any) -> Any:
             finally:
                 drop_empty(self)
             made.asked = asked  # type: ignore[attr-defined]
+            by_group = ASG_NAME_TAG in words["tags"].get("instance", {})
+            refused = not _keys_allow(self, devices, by_group=by_group)
             for instance in made.instances:
                 _complete(instance, ami, devices, words["nics"])
+                instance.lacks_key = refused  # type: ignore[attr-defined]
             return made
 
     return run_instances
+
+
+def lacks_key(instance: Instance) -> bool:
+    """Tell whether an instance cannot start, since nobody lets it use a volume's key."""
+    return bool(getattr(instance, "lacks_key", False))
+
+
+def _keys_allow(backend: EC2Backend, devices: Mapping[str, Words], *, by_group: bool) -> bool:
+    """Tell whether whoever launches may use the keys of all volumes and of their snapshots."""
+    keys = set[str]()
+    for ebs in devices.values():
+        found = snapshots.anywhere(backend, ebs.get("SnapshotId", ""))
+        keys.add((found.kms_key_id or "") if found else "")
+        if named := ebs.get("KmsKeyId"):
+            keys.add(encryption.arn_of(backend, named))
+    account = backend.account_id
+    return all(
+        encryption.may_use(key, account_id=account, by_group=by_group) for key in keys - {""}
+    )
 
 
 def _earlier(backend: EC2Backend, token: str | None, asked: str) -> Reservation | None:

@@ -254,6 +254,9 @@ class MachineRoom:
         with CONTROL:
             if instance.state not in {"pending", "running"}:
                 return
+            if launches.lacks_key(instance):
+                instances.finish(instance, "terminated", copy.copy(instances.LACKS_KEY))
+                return
             machine = Machine(self._places, self._launch(instance))
         had_disk = machine.has_disk
         self._machines[instance.id] = machine
