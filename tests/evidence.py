@@ -10,7 +10,7 @@ FINGERPRINT = "F" * 40
 
 
 class Shelf:
-    """The port :class:`ovenbird.domain.ports.ImageEvidence`; nothing is signed.
+    """The port :class:`ovenbird.domain.image_ports.ImageEvidence`; nothing is signed.
 
     Args:
         breaks: Whether nothing can be kept.

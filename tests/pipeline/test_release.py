@@ -27,7 +27,7 @@ def test_a_commit_goes_to_both_environments(line: Line) -> None:
         "publish 1.0.0 to release",
     ]  # fmt: skip
     names = [stage.name for stage in report.stages]
-    assert names == ["build", "publish", "bake", "share", "rollout dev", "rollout prod"]
+    assert names == ["build", "publish", "bake", "boot", "share", "rollout dev", "rollout prod"]
     release = report.release
     assert (release.phase, release.version, release.blocks_uploaded, release.blocks_total) == (
         Phase.PROMOTED, "1.0.0", 2, 900,

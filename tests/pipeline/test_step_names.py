@@ -9,7 +9,7 @@ from dbos import DBOS
 
 from tests.pipeline.conftest import Line
 
-STAGES = ["manifest", "build", "publish", "bake", "share"]
+STAGES = ["manifest", "build", "publish", "bake", "boot", "share"]
 DEV = [
     "dev/plan", "dev/pin", "dev/create_server_group", "dev/await_healthy", "dev/set_weights",
     "dev/disable", "dev/finish",

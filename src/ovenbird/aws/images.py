@@ -65,12 +65,15 @@ class Ec2Images:
         return self._newest(own, f"looking for image `{name}`")
 
     def find_baked(self, bake_key: str) -> Image | None:
-        """Return the newest available image that a bake with this key made, if any."""
+        """Return the newest available image that a bake with this key made, if any.
+
+        One that failed its boot check does not count.
+        """
         wanted: list[FilterTypeDef] = [
             {"Name": f"tag:{BAKE_KEY_TAG}", "Values": [bake_key]},
             {"Name": "state", "Values": ["available"]},
         ]
-        return self._newest(wanted, f"looking for bake `{bake_key}`")
+        return self._newest(wanted, f"looking for bake `{bake_key}`", fit=True)
 
     def list_baked(self, app: str | None = None, *, disabled: bool = False) -> tuple[Image, ...]:
         """Return the images that bakes made, newest first; shared ones that are tagged here, too.
@@ -175,8 +178,11 @@ class Ec2Images:
             raise CloudError(f"Image `{image_id}` ended in state `{state}`")
         return state
 
-    def _newest(self, filters: list[FilterTypeDef], doing: str) -> Image | None:
-        images = [_image(raw) for raw in self._described(filters, doing)]
+    def _newest(
+        self, filters: list[FilterTypeDef], doing: str, *, fit: bool = False
+    ) -> Image | None:
+        found = (_image(raw) for raw in self._described(filters, doing))
+        images = [image for image in found if not (fit and image.is_unfit)]
         newest = max(images, key=lambda image: image.created_at, default=None)
         return self._with_key(newest) if newest else None
 

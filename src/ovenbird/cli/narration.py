@@ -26,6 +26,7 @@ DOING = {
     "build": "Building",
     "publish": "Publishing",
     "bake": "Baking",
+    "boot": "Booting",
     "share": "Sharing",
 }
 STAYS = {"plan", "warning", "approved", "retreat"}

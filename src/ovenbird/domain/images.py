@@ -30,6 +30,7 @@ COPIED_FROM_TAG = TAG + "copied-from"
 PROVENANCE_TAG = TAG + "provenance-sha256"
 BUILDER_TAG = TAG + "builder"
 BOOT_CHECK_TAG = TAG + "boot-check"
+FIT, UNFIT = "passed", "failed"  # values of the last one
 UNREGISTERED_TAG = TAG + "unregistered"  # on a snapshot, until an image has it
 
 
@@ -128,6 +129,11 @@ class Image:
     def is_billed(self) -> bool:
         """Whether AWS bills for what is inside: then only CreateImage keeps it right."""
         return bool(self.product_codes) or self.usage_operation not in {"", "RunInstances"}
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether it was booted and must not be offered."""
+        return self.tags.get(BOOT_CHECK_TAG) == UNFIT
 
     @property
     def bake_key(self) -> str:

@@ -19,7 +19,6 @@ from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, Snaps
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import BuildSite, Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
-from ovenbird.domain.provenance import Evidence, Signed
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.sharing import Key
 from ovenbird.domain.verdicts import Sample
@@ -287,24 +286,6 @@ class Builders(Protocol):
     ) -> AbstractContextManager[BuilderRoom]: ...
 
     def sweep(self, progress: Progress) -> None: ...  # removes what killed bakes left
-
-
-class ImageEvidence(Protocol):
-    """What is known of images: signed statements, lists of files, bills of materials."""
-
-    def keep(self, evidence: Evidence) -> None: ...  # what is there stays
-
-    def statement(  # NotFound; InvalidRequest: not signed by a key of ours
-        self, bake_key: str, provenance_sha256: str
-    ) -> Signed: ...
-
-    def part(  # NotFound; ``FILES`` or ``SBOM`` of domain.provenance
-        self, bake_key: str, provenance_sha256: str, name: str
-    ) -> bytes: ...
-
-    def keep_boot_result(self, image: Image, statement: bytes) -> None: ...  # the last counts
-
-    def boot_result(self, image: Image) -> Signed: ...  # as `statement`
 
 
 class BaseImages(Protocol):

@@ -12,7 +12,7 @@ from ovenbird.domain.images import ImageId
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
 
-STAGES = ("build", "publish", "bake", "share")  # of a release, before its rollouts
+STAGES = ("build", "publish", "bake", "boot", "share")  # of a release, before its rollouts
 
 
 class Phase(StrEnum):

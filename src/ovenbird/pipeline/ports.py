@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovenbird.domain.image_ports import Boots, ImageEvidence
 from ovenbird.domain.images import BaseSource, Image
 from ovenbird.domain.ports import (
     BakeWorkshop,
@@ -13,7 +14,6 @@ from ovenbird.domain.ports import (
     Builders,
     BuildRooms,
     Clock,
-    ImageEvidence,
     ImageLives,
     Images,
     ImageUses,
@@ -24,6 +24,7 @@ from ovenbird.domain.ports import (
 )
 from ovenbird.domain.sharing import Principal, ShareRequest, ShareTarget
 from ovenbird.domain.sharing_ports import ImageSharing
+from ovenbird.stages.boot_check import Proving
 from ovenbird.stages.build import Sign
 from ovenbird.stages.kitchen import Kitchen
 from ovenbird.stages.share import Doors
@@ -66,6 +67,8 @@ class Ports:
         rooms: Base images for builds in them; None where there are none.
         sign: Signs packages that were built; None to leave them unsigned.
         evidence: Keeps what is known of images; None to keep nothing.
+        boots: Boots images once before they are offered; None where nothing can be booted.
+        boot_ignored: Units that may fail in a boot check.
         base_images: Name in manifests → how the image is found.
         bases: Finds them, in the account that bakes.
         builders: Bakes by a builder instance; None where there is no network for one.
@@ -90,6 +93,8 @@ class Ports:
     rooms: BuildRooms | None = None
     sign: Sign | None = None
     evidence: ImageEvidence | None = None
+    boots: Boots | None = None
+    boot_ignored: tuple[str, ...] = ()
 
     @property
     def images(self) -> Images:
@@ -122,6 +127,13 @@ class Ports:
             workshop=self.workshop,
             builders=self.builders,
             evidence=self.evidence,
+        )
+
+    @property
+    def proving(self) -> Proving:
+        """What boot checks use."""
+        return Proving(
+            images=self.images, snapshots=self.snapshots, boots=self.boots, evidence=self.evidence
         )
 
     def mirror(self, url: str) -> Path:

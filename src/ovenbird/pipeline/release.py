@@ -18,6 +18,7 @@ from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.images import Image
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest, RolloutRequest
+from ovenbird.pipeline import boot_steps as checking
 from ovenbird.pipeline import package_steps as packaging
 from ovenbird.pipeline import release_steps as work
 from ovenbird.pipeline.rollout import rollout
@@ -53,6 +54,7 @@ def _all_stages(request: ReleaseRequest) -> Ending:
     packages = recorded("build", release_id, packaging.build, request, app)
     state = recorded("publish", release_id, packaging.publish, request, source, packages)
     baked = recorded("bake", release_id, work.bake, request, app, packages, state)
+    baked = recorded("boot", release_id, checking.boot, app, baked)
     if request.goal is Goal.IMAGE:
         return Ending(phase=Phase.BAKED)
     images = recorded("share", release_id, work.share, app, baked.image)

@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed, Conflict
-from ovenbird.sandbox.control_groups import ControlGroup, hierarchies
+from ovenbird.system.control_groups import ControlGroup, hierarchies
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run

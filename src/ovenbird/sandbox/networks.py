@@ -7,21 +7,19 @@
 Both accounts have the default VPC 172.31.0.0/16, and neither sees the other's machines.
 No namespace has a way out of this host.
 
-Source: ip-netns(8), veth(4), setns(2); VPC user guide, "Default VPCs".
+Source: ip-netns(8), veth(4); VPC user guide, "Default VPCs".
 """
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
-import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from ovenbird.sandbox.places import Places
+from ovenbird.system import namespaces
 from ovenbird.system.commands import run
 
 RUN_NETNS = Path("/run/netns")
@@ -29,7 +27,6 @@ GATEWAY = "172.31.0.1"
 METADATA = "169.254.169.254"
 BRIDGE = "vpc"
 TIMEOUT_S = 30.0
-_CLONE_NEWNET = 0x40000000
 
 Result = TypeVar("Result")
 
@@ -90,13 +87,7 @@ def unplug(machine: str) -> None:
 
 def enter(namespace: str) -> None:
     """Move the calling thread into a namespace, for good; sockets made before stay outside."""
-    descriptor = os.open(RUN_NETNS / namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), namespace)
-    finally:
-        os.close(descriptor)
+    namespaces.enter(RUN_NETNS / namespace)
 
 
 def within(namespace: str, work: Callable[[], Result]) -> Result:
@@ -104,22 +95,7 @@ def within(namespace: str, work: Callable[[], Result]) -> Result:
 
     A socket that is made there stays there, whoever uses it later.
     """
-    found: list[Result] = []
-    errors: list[BaseException] = []
-
-    def step_in() -> None:
-        try:
-            enter(namespace)
-            found.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=step_in, name=f"in-{namespace}", daemon=True)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return found[0]
+    return namespaces.within(RUN_NETNS / namespace, work)
 
 
 def nsenter(namespace: str) -> list[str]:

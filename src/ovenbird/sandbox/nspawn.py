@@ -8,12 +8,10 @@ Nothing is written into the image or the disk: host name, machine id and what ma
 in a container are told to the machine's systemd on its command line, which it reads as a
 kernel would hand it over.
 
-* the address is set from outside, so nothing in the machine shall look for another one;
-* udev, time, kernel file systems and terminals are the host's, and packages have no
-  mirror to come from;
-* cloud-init's local stage looks for data on disks: there is none, it comes with the network.
+What holds for every such machine is in :mod:`ovenbird.system.nspawn`. Here also: cloud-init's local stage looks for data on disks: there is none, it comes with
+the network.
 
-Source: systemd-nspawn(1); kernel-command-line(7), `systemd.mask=`; sd_notify(3); overlayfs,
+Source: systemd-nspawn(1); sd_notify(3); overlayfs,
 "Volatile mount"; cloud-init, "Networking config", kernel command line; measured on
 2026-11-25: 2.1 s for a halt, 0.1 s for SIGKILL of pid 1.
 """
@@ -34,9 +32,10 @@ from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.sandbox import networks
-from ovenbird.sandbox.control_groups import ControlGroup
+from ovenbird.system.control_groups import ControlGroup
 from ovenbird.sandbox.places import Places
 from ovenbird.sandbox.volume_disks import Drive
+from ovenbird.system import nspawn as shared
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, run, spawn
 
@@ -46,24 +45,7 @@ KILLED_WITHIN = timedelta(seconds=5)
 HALT = signal.SIGRTMIN + 3  # systemd(1), "Signals"
 REBOOT = signal.SIGINT  # ctrl-alt-del
 REBOOTS_STATUS = 133  # of nspawn with --keep-unit: whoever started it shall start it again
-MASKED = (
-    "systemd-networkd.service", "systemd-networkd.socket",
-    "systemd-networkd-wait-online.service", "networking.service",
-    "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service",
-    "systemd-timesyncd.service", "systemd-pstore.service", "systemd-remount-fs.service",
-    "e2scrub_reap.service", "apt-daily.timer", "apt-daily-upgrade.timer",
-    "getty.target", "console-getty.service", "cloud-init-local.service",
-)  # fmt: skip
-ENVIRONMENT = {"SYSTEMD_NSPAWN_LOCK": "0"}  # no lock file beside the root: nobody else boots it
-_APART = """
-for mount in $(cut -d' ' -f2 /proc/self/mounts); do
-  case $mount in
-    "$0") ;;
-    */disks/snap-* | */machines/i-*/root) umount --lazy "$mount" 2>/dev/null ;;
-  esac
-done
-exec "$@"
-"""
+OTHERS = ("*/disks/snap-*", "*/machines/i-*/root")  # mount points of other machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,31 +77,16 @@ def nspawn(root: Path, launch: Launch, namespace: str) -> list[str]:
         f"--hostname={launch.host_name}",
         f"--uuid={machine_id(launch.instance_id)}",
         f"--network-namespace-path={networks.RUN_NETNS / namespace}",
-        "--register=no", "--keep-unit", "--notify-ready=yes", "--console=read-only",
-        f"--kill-signal={HALT}",
-        "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+        *shared.SETTLED, "--notify-ready=yes", f"--kill-signal={HALT}",
         *command_line(launch),
     ]  # fmt: skip
-
-
-def apart(root: Path, argv: list[str]) -> list[str]:
-    """Start a machine where the disks of all other machines are not mounted.
-
-    systemd-nspawn takes a copy of every mount of this host into its machine, hidden below the
-    machine's root, and each copy keeps its disk busy for as long as the machine runs: no other
-    image, and no other sandbox, could let go of its disks.
-
-    Source: measured on 2026-11-25 with systemd 252: a loop device stays when its file system is
-    unmounted, and goes when a machine that was started before ends.
-    """
-    return ["unshare", "--mount", "sh", "-c", _APART, str(root), *argv]
 
 
 def command_line(launch: Launch) -> list[str]:
     """Return what the machine's systemd and cloud-init are told as by a boot loader."""
     told = {"datasource": {"Ec2": {"metadata_urls": [launch.metadata_url]}}}
     return [
-        *(f"systemd.mask={unit}" for unit in MASKED),
+        *shared.masked("cloud-init-local.service"),
         "network-config=disabled",
         f"cc: {json.dumps(told)} end_cc",
     ]
@@ -167,9 +134,9 @@ class Machine:
         self._group.make()
         with (self._directory / "console.log").open("ab") as console:
             self._process = spawn(
-                apart(root, nspawn(root, self.launch, self.namespace)),
+                shared.apart(root, nspawn(root, self.launch, self.namespace), patterns=OTHERS),
                 output=console,
-                env={**ENVIRONMENT, "NOTIFY_SOCKET": self._listen()},
+                env={**shared.ENVIRONMENT, "NOTIFY_SOCKET": self._listen()},
                 on_start=self._group.enter,
             )
         await_true(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 
 from ovenbird.domain.blocks import checksum, disk_digest
+from ovenbird.domain.errors import Conflict
 from ovenbird.domain.images import (
     BAKE_KEY_TAG,
     BLOCKS_TOTAL_TAG,
@@ -20,6 +21,7 @@ from ovenbird.domain.images import (
     BakeRequest,
     BakeStrategy,
     Image,
+    SnapshotId,
 )
 from ovenbird.domain.ports import DirectRoom
 from ovenbird.domain.provenance import Evidence
@@ -61,9 +63,7 @@ def direct(work: Work) -> Baked:
     with work.timed("verify"):
         snapshots.verify(snapshot_id, parent=base.root_snapshot_id, blocks=blocks.keys())
     with work.timed("register"):
-        image = work.kitchen.images.register(
-            name=work.image_name, base=base, snapshot_id=snapshot_id, tags=tags
-        )
+        image = _registered(work, snapshot_id, tags)
     return Baked(
         image=image,
         blocks_uploaded=len(blocks),
@@ -73,6 +73,19 @@ def direct(work: Work) -> Baked:
         seconds=work.seconds,
         notes=notes,
     )
+
+
+def _registered(work: Work, snapshot_id: SnapshotId, tags: Mapping[str, str]) -> Image:
+    images, base = work.kitchen.images, work.base
+    try:
+        return images.register(
+            name=work.image_name, base=base, snapshot_id=snapshot_id, tags=tags
+        )
+    except Conflict:
+        found = images.find_by_name(work.image_name)
+        if found is None or not found.is_unfit:
+            raise
+    return images.register(name=work.own_image_name, base=base, snapshot_id=snapshot_id, tags=tags)
 
 
 def _tags(work: Work, *, blocks: Mapping[int, bytes], total: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from time import monotonic
 
 from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.image_names import image_name
+from ovenbird.domain.image_ports import ImageEvidence
 from ovenbird.domain.images import (
     APP_TAG,
     BAKE_KEY_TAG,
@@ -36,7 +37,6 @@ from ovenbird.domain.ports import (
     BakeRoom,
     BakeWorkshop,
     Builders,
-    ImageEvidence,
     Images,
     Progress,
     Snapshots,
@@ -80,8 +80,16 @@ class Work:
     @property
     def image_name(self) -> str:
         """What the image will be called."""
+        return self._name(is_own=self.request.fresh)
+
+    @property
+    def own_image_name(self) -> str:
+        """What it will be called when an image that is not fit has that name."""
+        return self._name(is_own=True)
+
+    def _name(self, *, is_own: bool) -> str:
         request = self.request
-        fresh_for = request.release_id if request.fresh else ""
+        fresh_for = request.release_id if is_own else ""
         return image_name(request.app, request.version, key=self.key, fresh_for=fresh_for)
 
     @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.sandbox.control_groups import hierarchies
+from ovenbird.system.control_groups import hierarchies
 from ovenbird.sandbox.machines import Act, due
 from ovenbird.sandbox.nspawn import Launch, Machine, command_line, machine_id, nspawn
 from ovenbird.sandbox.places import Places
@@ -56,9 +56,8 @@ def test_a_machine_is_booted_by_this_command() -> None:
         "--hostname=ip-172-31-0-4",
         f"--uuid={machine_id(LAUNCH.instance_id)}",
         "--network-namespace-path=/run/netns/ovb-abcdef-9abcdef0",
-        "--register=no", "--keep-unit", "--notify-ready=yes", "--console=read-only",
-        "--kill-signal=37",
-        "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+        "--register=no", "--keep-unit", "--console=read-only", "--link-journal=no",
+        "--resolv-conf=off", "--timezone=off", "--notify-ready=yes", "--kill-signal=37",
         *command_line(LAUNCH),
     ]  # fmt: skip
 

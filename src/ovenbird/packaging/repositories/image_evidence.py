@@ -25,7 +25,7 @@ STATEMENT = "provenance.json"
 
 
 class ImageEvidence:
-    """The :class:`ovenbird.domain.ports.ImageEvidence` of one repository.
+    """The :class:`ovenbird.domain.image_ports.ImageEvidence` of one repository.
 
     Args:
         storage: The repository's.
