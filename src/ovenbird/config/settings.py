@@ -85,9 +85,15 @@ class BakeSettings(Strict):
     Args:
         cache_gib: How much the disks of base images may take that are kept, GiB; the least
             recently used go first, but never one that is in use.
+        boot_check_engine: ``container`` boots an image's disk with this host's kernel, in
+            seconds; ``qemu`` boots the whole disk with its own, in a minute or two where there
+            is no KVM. Both need root.
+        boot_check_ignores: Units that may fail in a boot check.
     """
 
     cache_gib: Annotated[float, Field(gt=0)] = 20.0
+    boot_check_engine: Literal["container", "qemu"] = "container"
+    boot_check_ignores: tuple[str, ...] = ()
 
 
 class JudgeSettings(Strict):
@@ -153,20 +159,6 @@ class RetentionSettings(Strict):
     images: ImageRetention = ImageRetention()
 
 
-class BakeSettings(Strict):
-    """How images are checked after their bake.
-
-    Args:
-        boot_check_engine: ``container`` boots an image's disk with this host's kernel, in
-            seconds, as root; ``qemu`` boots the whole disk with its own, in a minute or two
-            where there is no KVM.
-        boot_check_ignores: Units that may fail in a boot check.
-    """
-
-    boot_check_engine: Literal["container", "qemu"] = "container"
-    boot_check_ignores: tuple[str, ...] = ()
-
-
 class EnvironmentSettings(Strict):
     """One environment: an account, a role in it, a network and a listener.
 
@@ -217,7 +209,6 @@ class Settings(Strict):
     bakes: BakeSettings = BakeSettings()
     judge: JudgeSettings = JudgeSettings()
     retention: RetentionSettings = RetentionSettings()
-    bakes: BakeSettings = BakeSettings()
     environments: Annotated[Mapping[str, EnvironmentSettings], Field(min_length=1)]
 
     @model_validator(mode="after")

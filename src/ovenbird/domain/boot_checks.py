@@ -18,7 +18,14 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ovenbird.domain.images import BASE_IMAGE_TAG, BOOT_CHECK_TAG, BUILDER_TAG, FIT, BootCheck, Image
+from ovenbird.domain.images import (
+    BASE_IMAGE_TAG,
+    BOOT_CHECK_TAG,
+    BUILDER_TAG,
+    FIT,
+    BootCheck,
+    Image,
+)
 
 BEGUN = ("running", "degraded")  # states of a boot that is finished
 _PROOF_CHARS = 32
@@ -143,18 +150,23 @@ def why_unfit(report: BootReport, probe: Probe) -> str:
     if last is None:
         how = "ended without a word" if report.ended else "has said nothing"
         return f"The guest {how} within {report.seconds:.0f} s: it did not boot"
+    wrong = ""
     if failed := _wrong(last.failed, probe.ignored):
-        return f"{_listed(failed)} failed"
-    if report.ended:
-        return "The guest ended after its boot"
-    if last.state not in BEGUN:
-        return f"The boot was still `{last.state}` after {report.seconds:.0f} s"
-    if probe.port and not is_good(report.status):
-        said = f"answered with status {report.status}" if report.status else "did not answer"
-        restarted = [f"{name} ({times} times)" for name, times in last.restarted]
-        why = f"; started again: {', '.join(restarted)}" if restarted else ""
-        return f"`{probe.path}` at port {probe.port} {said} after {report.seconds:.0f} s{why}"
-    return ""
+        wrong = f"{_listed(failed)} failed"
+    elif report.ended:
+        wrong = "The guest ended after its boot"
+    elif last.state not in BEGUN:
+        wrong = f"The boot was still `{last.state}` after {report.seconds:.0f} s"
+    elif probe.port and not is_good(report.status):
+        wrong = _unhealthy(report, last, probe)
+    return wrong
+
+
+def _unhealthy(report: BootReport, last: Round, probe: Probe) -> str:
+    said = f"answered with status {report.status}" if report.status else "did not answer"
+    restarted = [f"`{name}` ({times} times)" for name, times in last.restarted]
+    why = f"; started again: {', '.join(restarted)}" if restarted else ""
+    return f"`{probe.path}` at port {probe.port} {said} after {report.seconds:.0f} s{why}"
 
 
 def is_good(status: int) -> bool:
@@ -177,6 +189,8 @@ def _round(words: list[tuple[str, str]]) -> Round:
         state=words[0][1],
         failed=tuple(sorted({rest for word, rest in words if word == "failed"})),
         restarted=tuple(
-            (parts[0], int(parts[1])) for parts in restarts if len(parts) == 2 and parts[1].isdigit()
+            (parts[0], int(parts[1]))
+            for parts in restarts
+            if len(parts) == 2 and parts[1].isdigit()
         ),
     )

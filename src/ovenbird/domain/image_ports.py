@@ -38,6 +38,8 @@ class Boots(Protocol):
     @property
     def engine(self) -> str: ...  # ``container`` or ``qemu``
 
-    def missing(self) -> str: ...  # why nothing can be booted here; empty when it can
+    def missing(self, image: Image) -> str: ...  # why it cannot be booted here; or empty
 
-    def boot(self, disk: Path, *, probe: Probe, progress: Progress) -> BootReport: ...
+    def boot(  # *disk* has the image's bytes and is only read
+        self, image: Image, disk: Path, *, probe: Probe, progress: Progress
+    ) -> BootReport: ...

@@ -25,6 +25,7 @@ from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound, OvenbirdError
+from ovenbird.domain.image_ports import Boots
 from ovenbird.domain.images import BaseSource
 from ovenbird.domain.packages import PackageFormat
 from ovenbird.domain.ports import Clock, StoragePlace
@@ -36,9 +37,11 @@ from ovenbird.packaging.repositories.image_evidence import ImageEvidence
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store
+from ovenbird.system.boot_containers import ContainerBoots
 from ovenbird.system.build_rooms import BaseRooms
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
+from ovenbird.system.qemu import QemuBoots
 from ovenbird.system.workshop import Workshop
 
 ANSWERS_WITHIN_S = 3.0  # a connection to an endpoint on this host takes less than a millisecond
@@ -81,6 +84,8 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         ),
         sign=open_sign(settings),
         evidence=open_evidence(settings),
+        boots=open_boots(settings),
+        boot_ignored=settings.bakes.boot_check_ignores,
         base_images=base_sources(settings),
         bases=bases,
         builders=Builders(
@@ -109,6 +114,14 @@ def open_repository(settings: Settings) -> CatalogedRepository:
         component=found.component,
         base_url=found.base_url,
     )
+
+
+def open_boots(settings: Settings) -> Boots:
+    """Return what boots images once before they are offered."""
+    place = settings.state_directory / "boots"
+    if settings.bakes.boot_check_engine == "qemu":
+        return QemuBoots(place)
+    return ContainerBoots(place)
 
 
 def open_evidence(settings: Settings) -> ImageEvidence:

@@ -22,10 +22,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed, Conflict
-from ovenbird.system.control_groups import ControlGroup, hierarchies
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run
+from ovenbird.system.control_groups import ControlGroup, hierarchies
 from ovenbird.system.locks import file_lock
 
 PROC, LOOPS = Path("/proc"), Path("/sys/block")

@@ -78,9 +78,7 @@ def direct(work: Work) -> Baked:
 def _registered(work: Work, snapshot_id: SnapshotId, tags: Mapping[str, str]) -> Image:
     images, base = work.kitchen.images, work.base
     try:
-        return images.register(
-            name=work.image_name, base=base, snapshot_id=snapshot_id, tags=tags
-        )
+        return images.register(name=work.image_name, base=base, snapshot_id=snapshot_id, tags=tags)
     except Conflict:
         found = images.find_by_name(work.image_name)
         if found is None or not found.is_unfit:

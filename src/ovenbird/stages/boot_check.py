@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ovenbird.domain.boot_checks import BootReport, Probe, is_needed, why_unfit
-from ovenbird.domain.errors import InvalidRequest, Unhealthy
+from ovenbird.domain.errors import InvalidRequest, NotFound, Unhealthy
 from ovenbird.domain.image_ports import Boots, ImageEvidence
 from ovenbird.domain.images import (
+    BASE_IMAGE_TAG,
     BOOT_CHECK_TAG,
     DISK_TAG,
     FIT,
@@ -18,6 +19,8 @@ from ovenbird.domain.images import (
     UNFIT,
     BootCheck,
     Image,
+    ImageId,
+    SnapshotId,
 )
 from ovenbird.domain.ports import Images, Progress, Snapshots
 from ovenbird.domain.provenance import boot_result
@@ -61,8 +64,9 @@ def boot_check(
     if not is_needed(policy, image, earlier):
         progress("An image of this base has booted before: not booted again")
         return image
-    if (boots := proving.boots) is None or (missing := boots.missing()):
-        why = NOT_HERE if boots is None else missing
+    boots = proving.boots
+    why = boots.missing(image) if boots else NOT_HERE
+    if boots is None or why:
         if policy is BootCheck.ALWAYS:
             raise InvalidRequest(f"`{image.name}` cannot be booted: {why}", hint=WAY_OUT)
         progress(f"Not booted: {why}")
@@ -79,8 +83,8 @@ def booted(
         Unhealthy: It is not fit.
         CloudError: AWS refused a call.
     """
-    disk = proving.snapshots.download(image.root_snapshot_id)
-    report = boots.boot(disk, probe=probe, progress=progress)
+    disk = proving.snapshots.download(image.root_snapshot_id, parent=_parent(image, proving))
+    report = boots.boot(image, disk, probe=probe, progress=progress)
     reason = why_unfit(report, probe)
     if proving.evidence is not None:
         proving.evidence.keep_boot_result(image, _statement(image, report, reason))
@@ -96,6 +100,15 @@ def booted(
     health = f", `{probe.path}` answers" if probe.port else ""
     progress(f"Booted in {report.seconds:.0f} s ({report.engine}): no unit failed{health}")
     return replace(image, tags={**image.tags, **told})
+
+
+def _parent(image: Image, proving: Proving) -> SnapshotId | None:
+    """Return the base's snapshot, from which little differs; None when it is gone."""
+    base = image.tags.get(BASE_IMAGE_TAG, "")
+    try:
+        return proving.images.get(ImageId(base)).root_snapshot_id if base else None
+    except NotFound:
+        return None
 
 
 def _statement(image: Image, report: BootReport, reason: str) -> bytes:

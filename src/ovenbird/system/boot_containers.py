@@ -11,6 +11,7 @@ Source: systemd-nspawn(1); setpriv(1), `--pdeathsig`; unshare(1); veth(4).
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ovenbird.domain.boot_checks import BootReport, Probe
+from ovenbird.domain.images import Image
 from ovenbird.domain.ports import Progress
 from ovenbird.system import base_roots, boot_guests, namespaces, nspawn
 from ovenbird.system.clock import await_true
@@ -31,6 +33,7 @@ GONE_WITHIN = timedelta(seconds=5)
 ADDRESS = "172.31.255.10/16"
 PROGRAMS = ("systemd-nspawn", "unshare", "setpriv", "ip")
 OTHERS = ("*/bakes/*", "*/builds/*", "*/boots/*", "*/disks/snap-*", "*/machines/i-*/root")
+_HOSTS = {"aarch64": "arm64"}  # the kernel's words → EC2's, where they differ
 _NETWORK = f"""
 ip link set lo up &&
 ip link add eth0 type veth peer name uplink &&
@@ -52,28 +55,31 @@ class ContainerBoots:
     def __init__(self, directory: Path, *, within_s: float = WITHIN_S) -> None:
         self._directory, self._within_s = directory, within_s
 
-    def missing(self) -> str:
-        """Return why nothing can be booted here; empty when it can."""
+    def missing(self, image: Image) -> str:
+        """Return why an image cannot be booted here; empty when it can."""
         if os.geteuid():
             return "containers are booted by root only"
+        if _HOSTS.get(platform.machine(), platform.machine()) != image.architecture:
+            return f"it is for {image.architecture}, and this host is {platform.machine()}"
         absent = [program for program in PROGRAMS if shutil.which(program) is None]
         return f"`{absent[0]}` is not installed" if absent else ""
 
-    def boot(self, disk: Path, *, probe: Probe, progress: Progress) -> BootReport:
-        """Boot a disk, which is only read, and return what came of it.
+    def boot(self, image: Image, disk: Path, *, probe: Probe, progress: Progress) -> BootReport:
+        """Boot an image's disk, which is only read, and return what came of it.
 
         Raises:
-            CommandFailed: The disk has no root file system that can be mounted.
+            InvalidRequest: The disk has no root file system that can be used.
+            CommandFailed: It cannot be mounted.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         base_roots.sweep_dead(self._directory)
         nonce = secrets.token_hex(16)
         place = self._directory / nonce[:12]
-        progress("Booting the image's disk in a container")
+        progress(f"Booting `{image.name}` in a container")
         try:
-            with base_roots.opened(disk, place) as root:
-                boot_guests.furnish(root, nonce)
-                with _started(root, name=f"ovb-boot-{nonce[:8]}") as (process, console):
+            with base_roots.opened(disk, place) as base:
+                boot_guests.furnish(base.root, nonce)
+                with _started(base.root, name=f"ovb-boot-{nonce[:8]}") as (process, console):
                     return boot_guests.Guest(
                         engine=self.engine,
                         nonce=nonce,
