@@ -5,11 +5,12 @@ They are satisfied by shape, as those in :mod:`ovenbird.domain.ports`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from ovenbird.domain.boot_checks import BootReport, Probe
-from ovenbird.domain.images import Image
+from ovenbird.domain.images import Image, ImageId
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.provenance import Evidence, Signed
 
@@ -30,6 +31,12 @@ class ImageEvidence(Protocol):
     def keep_boot_result(self, image: Image, statement: bytes) -> None: ...  # the last counts
 
     def boot_result(self, image: Image) -> Signed: ...  # as `statement`
+
+
+class ImageTags(Protocol):
+    """Tags on images of one account."""
+
+    def write_tags(self, image_id: ImageId, tags: Mapping[str, str]) -> None: ...
 
 
 class Boots(Protocol):

@@ -133,7 +133,11 @@ class Ports:
     def proving(self) -> Proving:
         """What boot checks use."""
         return Proving(
-            images=self.images, snapshots=self.snapshots, boots=self.boots, evidence=self.evidence
+            images=self.images,
+            tags=self.environments[self.bake_environment].sharing,
+            snapshots=self.snapshots,
+            boots=self.boots,
+            evidence=self.evidence,
         )
 
     def mirror(self, url: str) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ovenbird.domain.boot_checks import BootReport, Probe, is_needed, why_unfit
 from ovenbird.domain.errors import InvalidRequest, NotFound, Unhealthy
-from ovenbird.domain.image_ports import Boots, ImageEvidence
+from ovenbird.domain.image_ports import Boots, ImageEvidence, ImageTags
 from ovenbird.domain.images import (
     BASE_IMAGE_TAG,
     BOOT_CHECK_TAG,
@@ -39,6 +39,7 @@ class Proving:
     """
 
     images: Images
+    tags: ImageTags
     snapshots: Snapshots
     boots: Boots | None = None
     evidence: ImageEvidence | None = None
@@ -89,7 +90,7 @@ def booted(
     if proving.evidence is not None:
         proving.evidence.keep_boot_result(image, _statement(image, report, reason))
     told = {BOOT_CHECK_TAG: UNFIT if reason else FIT}
-    proving.images.tag(image.image_id, told)
+    proving.tags.write_tags(image.image_id, told)
     if reason:
         raise Unhealthy(
             f"`{image.name}` is not fit to be offered: {reason}",

@@ -10,7 +10,7 @@ import pytest
 
 from ovenbird.domain.boot_checks import BootReport, Probe, Round
 from ovenbird.domain.errors import Conflict, InvalidRequest, Unhealthy
-from ovenbird.domain.images import BootCheck, Image, SnapshotId
+from ovenbird.domain.images import BootCheck, Image, ImageId, SnapshotId
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.provenance import has_passed
 from ovenbird.stages.bake import bake
@@ -48,7 +48,7 @@ class World(BakeWorld):
         self.note(f"download {snapshot_id} on {parent}")
         return Path("/disk")
 
-    def tag(self, image_id: str, tags: dict[str, str]) -> None:  # type: ignore[override]
+    def write_tags(self, image_id: ImageId, tags: Mapping[str, str]) -> None:
         self.note(f"tag {image_id} {' '.join(tags.values())}")
         self.made = [
             replace(one, tags={**one.tags, **tags}) if one.image_id == image_id else one
@@ -93,7 +93,11 @@ class Line:
 
     def check(self, image: Image, policy: BootCheck = BootCheck.ALWAYS) -> Image:
         proving = Proving(
-            images=self.world, snapshots=self.world, boots=self.guests, evidence=self.shelf
+            images=self.world,
+            tags=self.world,
+            snapshots=self.world,
+            boots=self.guests,
+            evidence=self.shelf,
         )
         return boot_check(
             image, policy=policy, probe=PROBE, proving=proving, progress=self.said.append
