@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import pytest
 
@@ -16,7 +17,7 @@ from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.system.clock import SystemClock
 
 pytestmark = pytest.mark.sandbox
-AT = datetime.now(tz=UTC).replace(microsecond=0)  # noqa: TID251 - EC2 takes no time that is past
+AT = SystemClock().now() + timedelta(hours=1)  # EC2 takes no time that is past
 
 
 @pytest.fixture
