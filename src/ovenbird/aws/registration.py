@@ -7,7 +7,6 @@ Source: EC2 API reference, RegisterImage, Image, EbsBlockDevice, DescribeImageAt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ovenbird.aws.errors import HINTS, cloud_errors
@@ -99,8 +98,11 @@ def _uefi_data(ec2: EC2Client, base: Image) -> str:
     """Return the base's UEFI variables (keys of Secure Boot), in base64; empty for none."""
     if not base.boot_mode.startswith("uefi"):
         return ""
-    # Who does not own the base may not ask; most images have no variables of their own.
-    with suppress(CloudError), cloud_errors(f"describing UEFI variables of `{base.image_id}`"):
-        found: Any = ec2.describe_image_attribute(ImageId=base.image_id, Attribute="uefiData")
-        return str(found.get("UefiData", {}).get("Value", ""))
-    return ""
+    try:
+        with cloud_errors(f"describing UEFI variables of `{base.image_id}`"):
+            found: Any = ec2.describe_image_attribute(ImageId=base.image_id, Attribute="uefiData")
+    except CloudError as error:
+        if error.facts.get("code") == "AuthFailure":  # only the owner of an image may ask
+            return ""
+        raise
+    return str(found.get("UefiData", {}).get("Value", ""))

@@ -50,12 +50,10 @@ class Started:
     """What StartSnapshot answered.
 
     Args:
-        state: As EC2 sees it; empty while EC2 does not know it.
         known_by: Until when EBS may not know it.
     """
 
     snapshot_id: SnapshotId
-    state: str
     known_by: datetime
 
 
@@ -84,10 +82,9 @@ class SnapshotWriting:
         """Write a snapshot; see EbsSnapshots."""
         for _ in range(ATTEMPTS):
             started = self._start(parent, size_gib, token, tags)
-            if started.state == "completed":
-                return started.snapshot_id
-            if self._is_written(started, blocks, skip_zeros=parent is None):
-                return started.snapshot_id
+            with self._deleted_on_failure(started.snapshot_id):
+                if self._is_written(started, blocks, skip_zeros=parent is None):
+                    return started.snapshot_id
             # EBS answers a token with its first snapshot, though that has timed out or is gone.
             token = hashlib.sha256(f"{token}:{started.snapshot_id}".encode()).hexdigest()
         raise CloudError(
@@ -128,25 +125,27 @@ class SnapshotWriting:
         snapshot_id = SnapshotId(answer["SnapshotId"])
         return Started(
             snapshot_id=snapshot_id,
-            state=self._state(snapshot_id),
             known_by=self._clock.now() + UNKNOWN_WITHIN - _age(answer),
         )
 
     def _is_written(
         self, started: Started, blocks: Mapping[int, bytes], *, skip_zeros: bool
     ) -> bool:
-        """Write and complete a snapshot; false when it cannot be written any more."""
-        with self._deleted_on_failure(started.snapshot_id):
-            if started.state == "error":
-                self.delete(started.snapshot_id)
-                return False
-            try:
-                with self._unless_sealed(started.snapshot_id):
-                    checksums = self._put_all(started, blocks, skip_zeros=skip_zeros)
-                    self._complete(started.snapshot_id, checksums)
-            except NotFound:
-                return False
-            self._await_completed(started.snapshot_id)
+        """Write and complete a snapshot unless it is; false when it cannot be any more."""
+        snapshot_id = started.snapshot_id
+        state = self._state(snapshot_id)
+        if state == "completed":
+            return True
+        if state == "error":
+            self.delete(snapshot_id)
+            return False
+        try:
+            with self._unless_sealed(snapshot_id):
+                checksums = self._put_all(started, blocks, skip_zeros=skip_zeros)
+                self._complete(snapshot_id, checksums)
+        except NotFound:
+            return False
+        self._await(snapshot_id, {"completed"}, look=self._progress, within=COMPLETE_WITHIN)
         return True
 
     @contextmanager
@@ -226,9 +225,6 @@ class SnapshotWriting:
 
         self._calls.patiently(call)
 
-    def _await_completed(self, snapshot_id: SnapshotId) -> None:
-        self._await(snapshot_id, {"completed"}, look=self._progress, within=COMPLETE_WITHIN)
-
     def _await(
         self,
         snapshot_id: SnapshotId,
@@ -258,9 +254,12 @@ class SnapshotWriting:
         return found.get("State") or "unknown"
 
     def _described(self, snapshot_id: SnapshotId) -> Mapping[str, Any]:
-        try:
+        def call() -> Any:
             with cloud_errors(f"describing `{snapshot_id}`"):
-                found = self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+                return self._ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+
+        try:
+            found = self._calls.patiently(call)
         except NotFound:
             return {}
         return found[0] if found else {}

@@ -33,12 +33,15 @@ def group() -> None:
 
 
 @group.command()
-def up() -> None:
+@click.option(
+    "--faults", is_flag=True, help="Throttle some calls, and let new snapshots be unknown at first."
+)
+def up(*, faults: bool) -> None:
     """Start the sandbox, or say that it is up; safe to repeat.
 
     Example: `ovenbird sandbox up`
     """
-    running, started = lifecycle.up(default_places(), _say)
+    running, started = lifecycle.up(default_places(), _say, faults=faults)
     _say("The sandbox is up" if started else "The sandbox is already up")
     click.echo(f"settings  {running.settings}")
     click.echo(f"endpoint  {running.endpoint_url}")

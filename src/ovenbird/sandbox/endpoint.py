@@ -7,21 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.sandbox import accounts, server
+from ovenbird.sandbox.faults import Faults
 from ovenbird.sandbox.places import DEVELOPMENT, PRODUCTION, REGION, Places
 from ovenbird.sandbox.settings_file import PROFILE, ROLE_ARN, write_credentials
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where the sandbox answers, and as whom it may be asked."""
+    """Where the sandbox answers, and as whom it may be asked.
+
+    Args:
+        faults: What goes wrong with its calls; nothing, until it is told to decide.
+    """
 
     url: str
     credentials_file: Path
+    faults: Faults = field(default_factory=Faults)
 
     def account(self, account_id: str, *, role_arn: str = "") -> Account:
         """Return an account, reached by a role when one is given."""
@@ -62,5 +68,6 @@ def prepare(places: Places) -> Callable[[str], Endpoint]:
 def running(home: Path, *, cache: Path) -> Iterator[Endpoint]:
     """Serve the sandbox's API from this process; once in a process, since moto is global."""
     connect = prepare(Places(home=home, cache=cache))
-    with server.serving(server.application(server.Calls())) as url:
-        yield connect(url)
+    faults = Faults()
+    with server.serving(server.application(server.Calls(), faults=faults)) as url:
+        yield replace(connect(url), faults=faults)

@@ -69,8 +69,13 @@ class Running:
     urls: tuple[tuple[str, str], ...] = ()
 
 
-def up(places: Places, progress: Progress) -> tuple[Running, bool]:
+def up(places: Places, progress: Progress, *, faults: bool = False) -> tuple[Running, bool]:
     """Start the sandbox unless it is up; return it, and whether it was started now.
+
+    Args:
+        places: Its home.
+        progress: Told what is being done.
+        faults: Let calls be throttled and new snapshots be unknown, as on a bad day at AWS.
 
     Raises:
         InvalidRequest: Not root, or programs are missing.
@@ -85,7 +90,7 @@ def up(places: Places, progress: Progress) -> tuple[Running, bool]:
         places.home.mkdir(parents=True, exist_ok=True)
         raise_inotify()
         try:
-            _start(places, progress)
+            _start(places, progress, faults=faults)
         except BaseException:
             _remove(places, progress)
             raise
@@ -191,10 +196,11 @@ def _alone(places: Places) -> Iterator[None]:
         yield
 
 
-def _start(places: Places, progress: Progress) -> None:
+def _start(places: Places, progress: Progress, *, faults: bool) -> None:
     """Spawn the server and wait until it has written its settings."""
     argv = [sys.executable, "-m", leftovers.SERVER]
     argv += ["--home", str(places.home), "--cache", str(places.cache)]
+    argv += ["--faults"] if faults else []
     with places.log.open("ab") as log:
         server = spawn(argv, output=log, cwd=places.home)
     try:

@@ -1,6 +1,6 @@
 """The sandbox's one process: serves the API, fills the accounts, runs the loops.
 
-    python -m ovenbird.sandbox.process --home DIR --cache DIR
+    python -m ovenbird.sandbox.process --home DIR --cache DIR [--faults]
 
 ``lifecycle`` starts it, reads its progress file, and knows it by the lock on its pid file.
 On SIGTERM it takes everything down in the reverse order of its making.
@@ -24,6 +24,7 @@ from ovenbird.sandbox import alarms, balancers, groups, machines, server
 from ovenbird.sandbox.base_images import ensure_base_disk
 from ovenbird.sandbox.disks import RootDisks
 from ovenbird.sandbox.endpoint import prepare
+from ovenbird.sandbox.faults import BadDay, Faults
 from ovenbird.sandbox.networks import account_network
 from ovenbird.sandbox.places import ACCOUNTS, Places
 from ovenbird.sandbox.population import populate
@@ -36,7 +37,7 @@ LOG_BYTES = 10 * 2**20  # then it begins anew; the one before is kept beside it 
 
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM."""
-    places = _places(argv)
+    places, faults = _chosen(argv)
     logging.basicConfig(
         handlers=[RotatingFileHandler(places.log, maxBytes=LOG_BYTES, backupCount=1)],
         level=logging.INFO,
@@ -46,11 +47,11 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, _end)
     with file_lock(places.pid, wait=False):
         places.pid.write_text(f"{os.getpid()}\n")
-        _serve(places)
+        _serve(places, faults=faults)
     return 0
 
 
-def _serve(places: Places) -> None:
+def _serve(places: Places, *, faults: bool) -> None:
     """Serve; everything acquired here is let go of on the way out."""
 
     def progress(line: str) -> None:
@@ -60,9 +61,12 @@ def _serve(places: Places) -> None:
 
     disk = ensure_base_disk(places.cache, progress)
     progress("Starting the API, networks, machines and load balancers")
-    connect = prepare(places)
-    with reality(places), server.serving(server.application(server.Calls()), port=_port()) as url:
+    connect, failing = prepare(places), Faults()
+    app = server.application(server.Calls(), faults=failing)
+    with reality(places), server.serving(app, port=_port()) as url:
         populate(places, connect(url), disk=disk, progress=progress)
+        if faults:
+            failing.decide_by(BadDay())
         log.info("ready at %s", url)
         threading.Event().wait()
 
@@ -104,12 +108,13 @@ def _end(_number: int, _frame: object) -> None:
     sys.exit(0)
 
 
-def _places(argv: Sequence[str]) -> Places:
+def _chosen(argv: Sequence[str]) -> tuple[Places, bool]:
     parser = argparse.ArgumentParser(prog="ovenbird.sandbox.process", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--faults", action="store_true")
     chosen = parser.parse_args(argv)
-    return Places(home=chosen.home, cache=chosen.cache)
+    return Places(home=chosen.home, cache=chosen.cache), chosen.faults
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The sandbox's server: moto's application with our corrections, on loopback.
 
-request ─▶ count ─▶ blocks' fast path ─▶ body read ─▶ control lock ─▶ moto
+request ─▶ (faults) ─▶ count ─▶ blocks' fast path ─▶ body read ─▶ control lock ─▶ moto
    └── whatever fails on the way: an error in the service's protocol
 
 moto 5.2.5 answers an unhandled exception with a page of HTML and status 500, on which SDKs
@@ -52,6 +52,7 @@ from ovenbird.sandbox import (
     status,
     volumes,
 )
+from ovenbird.sandbox.faults import Faults
 from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.places import Places
@@ -121,10 +122,11 @@ def install(places: Places) -> None:
     balancers.install(places)
 
 
-def application(calls: Calls) -> App:
-    """Return the whole WSGI application."""
+def application(calls: Calls, *, faults: Faults | None = None) -> App:
+    """Return the whole WSGI application; with faults around it, when they are given."""
     moto = DomainDispatcherApplication(create_backend_app)
-    return _guarded(calls.counted(_status(calls, blocks.fast_path(_controlled(moto)))))
+    whole = _guarded(calls.counted(_status(calls, blocks.fast_path(_controlled(moto)))))
+    return faults.around(whole) if faults else whole
 
 
 @contextmanager
