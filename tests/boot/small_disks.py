@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 MIB = 2**20
 AT = MIB  # where the partition begins
 MAKE = {
-    "ext4": ["mke2fs", "-q", "-F", "-t", "ext4"],
+    "ext4": ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096"],
+    "small": ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024"],
     "xfs": ["mkfs.xfs", "-q"],
     "btrfs": ["mkfs.btrfs", "-q"],
 }
-MIBS = {"ext4": 32, "xfs": 320, "btrfs": 128}
+MIBS = {"ext4": 32, "small": 32, "xfs": 320, "btrfs": 128}
 
 
 def run(*argv: str | Path) -> str:
@@ -32,14 +33,23 @@ def run(*argv: str | Path) -> str:
     return done.stdout
 
 
-def made(path: Path, kind: str, fill: Callable[[Path], object], *, options: str = "") -> Path:
-    """Make a disk with a GPT and one root partition of a kind."""
+def made(path: Path, kind: str, fill: Callable[[Path], object], *, garbage: bytes = b"") -> Path:
+    """Make a disk with a GPT and one root partition of a kind.
+
+    Args:
+        path: The disk.
+        kind: A key of :data:`MAKE`.
+        fill: Writes into the mounted root.
+        garbage: What lies in all that the file system does not use; zeros when empty.
+    """
     size = MIBS[kind] * MIB
     part = path.with_suffix(".part")
     with part.open("wb") as file:
+        if garbage:
+            file.write(garbage * (size // len(garbage)))
         file.truncate(size)
-    run(*MAKE[kind], part)
-    with mounted(part, path.with_suffix(".mnt"), options=f"loop{options}") as root:
+    run(*MAKE[kind], *(["-E", "nodiscard"] if garbage else []), part)
+    with mounted(part, path.with_suffix(".mnt"), options="loop") as root:
         fill(root)
     with path.open("wb") as file:
         file.truncate(size + 2 * AT)
@@ -114,8 +124,8 @@ def listed(root: Path) -> dict[str, tuple[object, ...]]:
                 rest = path.read_bytes()
             elif not path.is_dir():
                 rest = status.st_rdev
-            links = 1 if path.is_dir() else status.st_nlink  # directories differ by their kind
-            facts = (status.st_mode, status.st_uid, status.st_gid, links, rest)
+            # Not the links: an overlay shows those of the file below.
+            facts = (status.st_mode, status.st_uid, status.st_gid, rest)
             found[str(path.relative_to(root))] = (*facts, overlays.attributes(path))
     found.pop("lost+found", None)
     return found

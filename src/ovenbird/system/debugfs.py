@@ -226,7 +226,11 @@ def _entry(change: Written, upper: Path, links: dict[str, int]) -> Iterable[str]
         yield f"mknod {base} p"
     else:
         kind, device = ("c" if stat.S_ISCHR(mode) else "b"), change.status.st_rdev
-        yield f"mknod {base} {kind} {os.major(device)} {os.minor(device)}"
+        major, minor = os.major(device), os.minor(device)
+        yield f"mknod {base} {kind} {major} {minor & 0xFF}"
+        if minor > 0xFF:  # `mknod` takes no large ones; Source: linux/kdev_t.h, new_encode_dev
+            encoded = minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
+            yield from (f"sif {name} block[0] 0", f"sif {name} block[1] {encoded}")
     yield from _metadata(name, change.status, mode=made)
     if count := links.get(change.path):
         yield f"sif {name} links_count {count}"

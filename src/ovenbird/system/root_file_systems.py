@@ -45,6 +45,7 @@ class RootFileSystem:
     Args:
         offset: Bytes from the disk's begin.
         size: Bytes of its partition.
+        block_bytes: Of ext4; 0 for the others.
         needs_replay: Its journal holds what the file system itself does not yet (ext4).
     """
 
@@ -52,6 +53,7 @@ class RootFileSystem:
     kind: Kind
     offset: int
     size: int
+    block_bytes: int = 0
     needs_replay: bool = False
 
 
@@ -80,13 +82,13 @@ def find_root(disk: Path) -> RootFileSystem:
         kind = _supported(head)
         if kind is None:
             raise _refusal(disk.name, partition, file.fileno(), head)
-    if kind is Kind.EXT4:
-        _refuse_damaged(disk.name, head, partition)
+    block_bytes = _block_bytes(disk.name, head, partition) if kind is Kind.EXT4 else 0
     return RootFileSystem(
         disk=disk,
         kind=kind,
         offset=partition.offset,
         size=partition.size,
+        block_bytes=block_bytes,
         needs_replay=kind is Kind.EXT4 and bool(_features(head) & _NEEDS_RECOVERY),
     )
 
@@ -181,13 +183,17 @@ def _has_backup(descriptor: int, partition: Partition) -> bool:
 
 
 def _features(head: bytes) -> int:
-    incompatible: int = struct.unpack_from("<I", head, EXT_SUPERBLOCK + 96)[0]
-    return incompatible
+    return _number(head, 96)
 
 
-def _refuse_damaged(name: str, head: bytes, partition: Partition) -> None:
-    low, log_size = (struct.unpack_from("<I", head, EXT_SUPERBLOCK + at)[0] for at in (4, 24))
-    high = struct.unpack_from("<I", head, EXT_SUPERBLOCK + 336)[0]
+def _number(head: bytes, at: int) -> int:
+    number: int = struct.unpack_from("<I", head, EXT_SUPERBLOCK + at)[0]
+    return number
+
+
+def _block_bytes(name: str, head: bytes, partition: Partition) -> int:
+    """Return the size of an ext4's blocks; a superblock that makes no sense is refused."""
+    low, log_size, high = (_number(head, at) for at in (4, 24, 336))
     if log_size > 6:
         raise InvalidRequest(
             f"The ext4 superblock of `{name}` is damaged",
@@ -207,3 +213,4 @@ def _refuse_damaged(name: str, head: bytes, partition: Partition) -> None:
             f"The root file system of `{name}` has errors, as its own superblock says",
             hint="Repair it with `e2fsck` and make the base image anew",
         )
+    return 1024 << log_size
