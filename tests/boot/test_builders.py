@@ -11,6 +11,7 @@ import pytest
 from ovenbird.aws.builder_resources import BuilderSpec
 from ovenbird.aws.builders import Builders
 from ovenbird.domain.images import Baked, BakeStrategy, ImageId
+from ovenbird.domain.recipes import Ansible, BroughtFile, Puppet, RecipeStep, Shell
 from ovenbird.sandbox import base_images, reaching
 from ovenbird.sandbox.places import DEVELOPMENT
 from ovenbird.stages.bake import bake
@@ -20,6 +21,23 @@ from tests.boot.conftest import Cloud, until
 from tests.boot.test_bake import Bakery
 
 pytestmark = pytest.mark.boot
+
+
+PLAYBOOK = """\
+- hosts: all
+  tasks:
+    - copy: {content: "{{ who }}", dest: /etc/by-ansible}
+    - script: {cmd: run.sh, creates: /etc/by-script}
+"""
+WHO = {"who": "me", "WHO": "me"}
+STEPS = (
+    RecipeStep(
+        work=BroughtFile(source="motd", target="/etc/by-file", is_template=True), variables=WHO
+    ),
+    RecipeStep(work=Ansible(playbook="site.yml"), variables=WHO),
+    RecipeStep(work=Puppet(manifest="site.pp"), variables={"who": "me"}),
+    RecipeStep(work=Shell(lines=("! ls -d /tmp/ovenbird-* /run/ovenbird-* 2>/dev/null",))),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +71,20 @@ def bench(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Bench:
         bakery.request,
         base_image_id=ImageId(cloud.base_image_id),
         strategy=BakeStrategy.INSTANCE,
+        recipe=(*bakery.request.recipe, *STEPS),
+        directory=str(_app(home / "app")),
     )
     baked = bake(request, kitchen=kitchen, progress=bakery.said.append)
     return Bench(cloud=cloud, baked=baked, said=bakery.said, home=home)
+
+
+def _app(place: Path) -> Path:
+    place.mkdir()
+    (place / "motd").write_text("${WHO}\n")
+    (place / "site.yml").write_text(PLAYBOOK)
+    (place / "run.sh").write_text("#!/bin/sh\necho me > /etc/by-script\n")
+    (place / "site.pp").write_text("file { '/etc/by-puppet': content => $facts['who'] }\n")
+    return place
 
 
 def spec(cloud: Cloud) -> BuilderSpec:
@@ -78,11 +107,15 @@ def test_the_image_of_a_builder_serves_the_app(bench: Bench) -> None:
     url = f"http://{made['PrivateIpAddress']}/healthz"
     try:
         until(lambda: cloud.get(DEVELOPMENT, url)[0] == 200)
+        steps = cloud.inside(
+            made["InstanceId"], "sh", "-c", "cat /etc/by-*; find /root /etc -name '.*ansible*'"
+        )
         left = cloud.inside(made["InstanceId"], "cat", "/root/.ssh/authorized_keys", ok=False)
         failed = cloud.inside(made["InstanceId"], "systemctl", "--failed", "--quiet")
     finally:
         cloud.development.ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
         cloud.await_state(cloud.development, made["InstanceId"], "terminated")
 
+    assert steps.split() == ["meme", "meme"]  # by ansible and file, puppet and script
     assert left == ""
     assert failed == ""

@@ -24,6 +24,13 @@ from ovenbird.system.ssh import Connection
 
 BRING_S = 600.0  # for one file or tree over the network
 SPARE_S = 30.0  # the machine ends a command by itself when nobody is left to do so
+LENT = f"/{INSIDE}/lent"
+# /run itself has a tenth of the memory, and programs do not run there.
+# Source: initramfs-tools' `init`: "nodev,noexec,nosuid,size=10%".
+ROOM_FOR_LENT = """mkdir -p "$1"
+mountpoint -q "$1" || mount -t tmpfs -o mode=755,nodev,size=90% tmpfs "$1" || exit
+mkdir -p "$2"
+"""
 PUT = """set -e
 umask 022
 mkdir -p -- "$(dirname -- "$1")"
@@ -91,8 +98,8 @@ class SshHands:
         It belongs to root and is gone when the block ends, at the latest when the machine stops.
         """
         self._lent += 1
-        place = f"/{INSIDE}/lent-{self._lent}"
-        self._connection.ask(["mkdir", "-p", place])
+        place = f"{LENT}/{self._lent}"
+        self._connection.ask(["sh", "-c", ROOM_FOR_LENT, "sh", LENT, place])
         try:
             with tempfile.TemporaryFile() as archive:
                 with tarfile.open(fileobj=archive, mode="w") as tree:
