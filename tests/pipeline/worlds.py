@@ -254,7 +254,7 @@ class World:
 
     def owner(self, region: str) -> Sharing:
         assert region == REGION
-        return Sharing(self)
+        return Sharing(self, DEV)
 
     def ports(self) -> Ports:
         """Return the pipeline's ports, all of them this world."""
@@ -281,7 +281,7 @@ class World:
                     period_s=PERIOD_S,
                     uses=self,
                     lives=self,
-                    sharing=Sharing(self),
+                    sharing=Sharing(self, account_id),
                     target=ShareTarget(environment=name, account_id=account_id, region=REGION),
                 )
                 for name, account_id in (("dev", DEV), ("prod", PROD))
@@ -292,10 +292,12 @@ class World:
 class Sharing:
     """Who may launch; both accounts see the same images and tags here."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, account_id: str) -> None:
+        self._world, self._account_id = world, account_id
 
     def get(self, image_id: ImageId) -> Image:
+        if self._account_id != DEV and image_id not in self._world.look().shared:
+            raise NotFound(f"No image `{image_id}`")
         image = self._world.get(image_id)
         return replace(image, tags={**image.tags, SOURCE_ACCOUNT_TAG: DEV})
 
@@ -313,6 +315,7 @@ class Sharing:
     def deny_launch(self, image: Image, principals: Sequence[Principal]) -> None:
         with self._world.state() as state:
             state.shared.remove(image.image_id)
+        self._world.note(f"share {image.version} no more with {principals[0].name}")
 
     def allow_volumes(self, image: Image, accounts: Sequence[str]) -> None: ...
 
