@@ -1,4 +1,4 @@
-"""Measurements against peers: `python -m bench [packaging|repositories] [OPTIONS]`.
+"""Measurements against peers: `python -m bench [packaging|repositories|upload] [OPTIONS]`.
 
 Without a name both are run, with what they do by default.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-NAMES = ("packaging", "repositories")
+NAMES = ("packaging", "repositories", "upload")
 
 
 def main() -> None:

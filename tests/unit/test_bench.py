@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import fuzz, packaging, trees
+from bench import fuzz, packaging, trees, upload
 from ovenbird.domain.errors import InvalidRequest
 from tests.fuzzing import Target, manifest_targets
 
@@ -87,3 +87,28 @@ def test_fuzzing_counts_inputs_and_shows_a_mistake() -> None:
     assert counted["understood"] > 0
     assert counted["mistaken"] > 0
     assert fuzz.table({"broken": counted}, 1).splitlines()[-1].startswith("| all (seed 1) |")
+
+
+@pytest.mark.parametrize("kind", ["upload", "download"])
+def test_blocks_are_carried_by_all_contenders(tmp_path: Path, kind: str) -> None:
+    asked = argparse.Namespace(mib=1, rounds=1, work=tmp_path)
+
+    found = upload.turns(kind, asked, 0.0)
+
+    assert found.keys() == {contender.name for contender in upload.CONTENDERS}
+    assert all(len(rounds) == 1 for rounds in found.values())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_blocks_compares_with_the_best_of_boto3() -> None:
+    rounds = {
+        "ovenbird": [(2.0, 1.0), (1.0, 1.0), (4.0, 2.0)],
+        "boto3, 16 threads": [(8.0, 8.0)],
+        "boto3, 32 threads": [(4.0, 4.0)],
+    }
+
+    assert upload.table("upload", 512, {40.0: rounds}).splitlines()[2:] == [
+        "| ovenbird | 40 ms | 256 | 512 | 2.0 | 2.00 | 0.50 |",
+        "| boto3, 16 threads | 40 ms | 64 | 64 | 0.5 | 16.00 | 1.00 |",
+        "| boto3, 32 threads | 40 ms | 128 | 128 | 1.0 | 8.00 | 1.00 |",
+    ]
