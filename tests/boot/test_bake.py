@@ -19,10 +19,20 @@ from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.manifest import load_manifest
 from ovenbird.config.settings import cache_home
+from ovenbird.domain.boot_checks import Probe
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.domain.images import PROVENANCE_TAG, Baked, BakeRequest, Image, ImageId, PackagePin
-from ovenbird.domain.provenance import FILES, SBOM, Origin
+from ovenbird.domain.images import (
+    BOOT_CHECK_TAG,
+    PROVENANCE_TAG,
+    Baked,
+    BakeRequest,
+    BootCheck,
+    Image,
+    ImageId,
+    PackagePin,
+)
+from ovenbird.domain.provenance import FILES, SBOM, Origin, has_passed
 from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.domain.sharing import ShareRequest, ShareTarget
 from ovenbird.packaging.keys.signing import SigningKey
@@ -32,10 +42,12 @@ from ovenbird.sandbox import base_images
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import PRODUCTION, REGION
 from ovenbird.stages.bake import bake
+from ovenbird.stages.boot_check import Proving, boot_check
 from ovenbird.stages.build import build
 from ovenbird.stages.kitchen import Kitchen
 from ovenbird.stages.share import Doors, share
 from ovenbird.system import git, image_contents
+from ovenbird.system.boot_containers import ContainerBoots
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.root_file_systems import mounted_root
@@ -176,6 +188,33 @@ def test_the_evidence_of_an_image_is_what_reading_its_disk_again_gives(
     assert image_contents.unpacked(bakery.evidence.part(*place, FILES)) == found.files
     assert {(one.name, one.version) for one in found.packages} | {("debian", "12")} == listed
     assert origin.disk_sha256 == baked.digest_sha256
+
+
+def test_the_image_boots_and_says_so_in_its_tags(bakery: Bakery, baked: Baked) -> None:
+    proving = Proving(
+        images=bakery.images,
+        tags=Ec2Sharing(bakery.endpoint.development),
+        snapshots=bakery.snapshots,
+        boots=ContainerBoots(bakery.home / "boots"),
+        evidence=bakery.evidence,
+    )
+
+    def check() -> Image:
+        image = bakery.images.get(baked.image.image_id)
+        return boot_check(
+            image,
+            policy=BootCheck.FIRST,
+            probe=Probe(port=80, path="/healthz"),
+            proving=proving,
+            progress=bakery.said.append,
+        )
+
+    assert check().tags[BOOT_CHECK_TAG] == "passed"
+    assert "`/healthz` answers" in bakery.said[-1]
+    assert check() == bakery.images.get(baked.image.image_id)
+    assert bakery.said[-1] == "An image of this base has booted before: not booted again"
+    assert has_passed(bakery.evidence.boot_result(baked.image).statement, baked.image)
+    assert bakery.left() == []
 
 
 def test_the_same_request_is_baked_once(bakery: Bakery, baked: Baked) -> None:
