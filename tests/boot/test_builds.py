@@ -315,8 +315,9 @@ def test_what_a_killed_build_leaves_goes_with_the_next_one(
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    until(lambda: sleeping(mark) == "")
-    assert base.left() != []
+    until(lambda: sleeping(mark) == "" and base.left() == [])
+    places = [path for path in (base.home / "rooms").iterdir() if path.is_dir()]
+    assert places != []  # without anything mounted in them
 
     built(
         top,
@@ -327,6 +328,7 @@ def test_what_a_killed_build_leaves_goes_with_the_next_one(
     )
 
     assert base.left() == []
+    assert not any(path.exists() for path in places)
 
 
 def test_a_base_image_that_is_missing_is_named(base: Base, top: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ovenbird.system.commands import run
 from ovenbird.system.disks import mounted
 from ovenbird.system.journals import replayed
 from ovenbird.system.locks import file_lock
+from ovenbird.system.mount_namespaces import mount_points, own_mounts
 from ovenbird.system.package_caches import PackageCaches
 from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted_file_system
 
@@ -82,6 +83,7 @@ def opened(disk: Path, place: Path) -> Iterator[BaseRoot]:
         sweep(place)
         place.mkdir(parents=True)
         stack.callback(sweep, place)
+        stack.enter_context(own_mounts())
         file_system = stack.enter_context(replayed(origin, place=place))
         lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
         stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options="size=90%"))
@@ -145,7 +147,17 @@ def inside(root: Path, argv: list[str]) -> list[str]:
     """Put a command of root's into namespaces of its own: nothing that it starts outlives it."""
     apart = ["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
     plain = ["sh", "-c", 'umask 022 && exec "$@"', "sh"]  # whatever the caller's umask is
-    return ["unshare", *apart, f"--mount-proc={root}/proc", "chroot", str(root), *plain, *argv]
+    dying = ["setpriv", "--pdeathsig", "KILL", "--"]  # with us, and then all that it started
+    return [
+        *dying,
+        "unshare",
+        *apart,
+        f"--mount-proc={root}/proc",
+        "chroot",
+        str(root),
+        *plain,
+        *argv,
+    ]
 
 
 def sweep(place: Path) -> None:
@@ -182,6 +194,4 @@ def _fresh(path: Path) -> Path:
 
 
 def _mounts_below(place: Path) -> list[str]:
-    listed = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    points = [line.split()[1] for line in listed]
-    return [point for point in points if point.startswith(f"{place}/")]
+    return [point for point in mount_points() if point.startswith(f"{place}/")]

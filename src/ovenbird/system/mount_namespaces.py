@@ -1,0 +1,62 @@
+"""Namespaces of this process: mounts that end with it, and whether it is root in one of users.
+
+A thread that mounts does it in a mount namespace of its own. What it mounts is seen by it and
+by what it starts, by nobody else, and the kernel takes all of it away with the last of them:
+also after `kill -9`.
+
+Source: mount_namespaces(7), unshare(2), setns(2) (both for the calling thread alone),
+user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ovenbird.domain.errors import OvenbirdError
+from ovenbird.system.commands import run
+
+CLONE_NEWNS = 0x00020000  # Source: linux/sched.h
+ALL_IDS = ["0", "0", "4294967295"]  # the map of the namespace that a host begins with
+
+
+@contextmanager
+def own_mounts() -> Iterator[None]:
+    """Give the calling thread a mount namespace of its own, for as long as the block runs.
+
+    Raises:
+        OvenbirdError: This process may not mount.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if libc.unshare(CLONE_NEWNS):
+            why = os.strerror(ctypes.get_errno())
+            raise OvenbirdError(
+                f"This process may not mount: {why}",
+                hint="Run it as root, or see `ovenbird doctor`",
+            )
+        try:
+            run(["mount", "--make-rslave", "/"], timeout_s=10)  # nothing of it goes out
+            yield
+        finally:
+            libc.setns(before, CLONE_NEWNS)
+            os.fchdir(here)  # setns(2) went to the root directory
+    finally:
+        os.close(before)
+        os.close(here)
+
+
+def is_confined() -> bool:
+    """Tell whether this process lives in a user namespace: root there is not root of the host."""
+    return Path("/proc/self/uid_map").read_text(encoding="ascii").split() != ALL_IDS
+
+
+def mount_points() -> list[str]:
+    """Return where the calling thread has something mounted, in the order of mounting."""
+    listed = Path("/proc/thread-self/mounts").read_text(encoding="utf-8").splitlines()
+    return [line.split()[1] for line in listed]
