@@ -77,6 +77,7 @@ class State:
         forged: Versions whose files have signatures that are not valid.
         records: What the repository keeps of where packages came from.
         shared: Images that production may launch, by id.
+        newer_base: Id of the image that the base image's name means now.
         uses: Image → what needs it, besides server groups.
     """
 
@@ -94,6 +95,7 @@ class State:
     forged: list[str] = field(default_factory=list)
     records: list[CatalogEntry] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
+    newer_base: str = ""
     uses: dict[str, str] = field(default_factory=dict)
 
 
@@ -129,7 +131,7 @@ class World:
     # Images and snapshots
 
     def get(self, image_id: ImageId) -> Image:
-        for image in (BASE, *self.look().images):
+        for image in (BASE, self._base(), *self.look().images):
             if image.image_id == image_id:
                 return image
         raise NotFound(f"No image `{image_id}`")
@@ -244,7 +246,14 @@ class World:
 
     def find(self, source: BaseSource) -> Image:
         assert source.name == BASE.name
-        return BASE
+        return self._base()
+
+    def _base(self) -> Image:
+        newer = self.look().newer_base
+        if not newer:
+            return BASE
+        snapshot_id = SnapshotId(f"snap-of-{newer}")
+        return replace(BASE, image_id=ImageId(newer), root_snapshot_id=snapshot_id)
 
     def ready(self, base: Image, *, progress: Progress) -> Image:
         return base

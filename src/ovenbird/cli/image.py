@@ -24,6 +24,8 @@ class _Group(LazyGroup):
     places = {  # noqa: RUF012 - a constant
         "bake": "ovenbird.cli.image_baking:bake",
         "prune": "ovenbird.cli.image_pruning:prune",
+        "outdated": "ovenbird.cli.image_rebaking:outdated",
+        "rebake": "ovenbird.cli.image_rebaking:rebake",
         "share": "ovenbird.cli.image_sharing:share",
         "unshare": "ovenbird.cli.image_sharing:unshare",
     }

@@ -53,3 +53,15 @@ class ImageSettings(Strict):
     """
 
     kms_key: str = ""
+
+
+class RebakeSettings(Strict):
+    """What `ovenbird image rebake --scheduled` does, which a timer of the host starts.
+
+    Args:
+        every_h: Hours from one look at what is outdated to the next, at least.
+        apps: Whose images are baked anew; those of all apps when it is left out.
+    """
+
+    every_h: Annotated[float, Field(gt=0)] = 24.0
+    apps: Annotated[tuple[str, ...], Field(min_length=1)] | None = None

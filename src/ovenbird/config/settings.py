@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ovenbird.config.builder_settings import BuilderSettings
 from ovenbird.config.documents import Strict, read
-from ovenbird.config.image_settings import BaseImageSettings, ImageSettings
+from ovenbird.config.image_settings import BaseImageSettings, ImageSettings, RebakeSettings
 from ovenbird.domain.errors import InvalidRequest, NotFound
 
 WORD = r"^[a-z][a-z0-9.]*$"  # goes into names of clusters and suites: no hyphens
@@ -196,6 +196,7 @@ class Settings(Strict):
         state_directory: Databases, work, outbox, cache and logs.
         base_images: Name in manifests → image.
         images: What holds for every image that is baked.
+        rebake: When `ovenbird image rebake --scheduled` has something to do; None for never.
         builders: Of bakes by a builder instance.
         bake_environment: The environment whose account bakes and owns images.
     """
@@ -204,6 +205,7 @@ class Settings(Strict):
     repository: RepositorySettings
     base_images: Mapping[str, BaseImageSettings] = Field(default_factory=dict)
     images: ImageSettings = ImageSettings()
+    rebake: RebakeSettings | None = None
     builders: BuilderSettings = BuilderSettings()
     bake_environment: str
     bakes: BakeSettings = BakeSettings()

@@ -20,6 +20,7 @@ VERSION_TAG = TAG + "version"
 COMMIT_TAG = TAG + "commit"
 BAKE_KEY_TAG = TAG + "bake-key"
 BASE_IMAGE_TAG = TAG + "base-image"
+BASE_NAME_TAG = TAG + "base-name"  # what the settings call it
 PACKAGES_TAG = TAG + "packages"
 RELEASE_TAG = TAG + "release"
 DISK_TAG = TAG + "disk-sha256"
@@ -174,6 +175,7 @@ class BakeRequest:
             recipe reads.
         directory: Where those files are on this host; empty when there are none.
         source_url: Git remote of *commit*.
+        base_name: What the settings call the base image.
     """
 
     app: str
@@ -190,6 +192,7 @@ class BakeRequest:
     directory: str = ""
     strategy: BakeStrategy = BakeStrategy.AUTO
     source_url: str = ""
+    base_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

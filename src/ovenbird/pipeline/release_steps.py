@@ -118,6 +118,7 @@ def bake(
                 directory=str(files.directory or ""),
                 strategy=app.image.strategy,
                 source_url=request.url,
+                base_name=app.image.base,
             ),
             kitchen=ports.kitchen,
             progress=step.say,
