@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ovenbird.config.settings import cache_home
+from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.recipes import (
     Ansible,
@@ -37,12 +40,12 @@ class Opened:
     """A room with an app's directory beside it, and what was said in it."""
 
     def __init__(self, room: Room, root: Path, app: Path, said: list[str]) -> None:
-        self._room, self.root, self.app, self.said = room, root, app, said
+        self.room, self.root, self.app, self.said = room, root, app, said
 
     def do(self, work: Work, **more: object) -> list[str]:
         """Do a step; return what it said."""
         before = len(self.said)
-        self._room.perform(RecipeStep(work=work, **more), directory=self.app)  # type: ignore[arg-type]
+        self.room.perform(RecipeStep(work=work, **more), directory=self.app)  # type: ignore[arg-type]
         return self.said[before:]
 
     def write(self, name: str, text: str) -> None:
@@ -87,22 +90,42 @@ def _fingerprint(path: Path) -> str:
     return f"{found.st_mode:o} {found.st_uid}:{found.st_gid} {held}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Rooms of the base image, one after the other."""
+
+    home: Path
+    repository: RepositoryState
+
+    @contextmanager
+    def room(self, name: str) -> Iterator[Opened]:
+        """Open one; its name is one hex digit."""
+        said: list[str] = []
+        disk = base_images.ensure_base_disk(cache_home(), print)
+        workshop = Workshop(self.home / "bakes", cache=cache_home() / "apt")
+        app = self.home / f"app-{name}"
+        app.mkdir()
+        with workshop.open(
+            disk, key=name * 64, repository=self.repository, progress=said.append
+        ) as room:
+            yield Opened(room, self.home / "bakes" / (name * 16) / "root", app, said)
+        assert f"{self.home}/bakes/{name * 16}/" not in Path("/proc/self/mounts").read_text()
+
+
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    """One room for all of them; each step stands on what those before it left."""
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     home = tmp_path_factory.mktemp("recipes")
-    repository = PackageRepository(
-        DirectoryStorage(home / "repository"), name="main", signer=SigningKey(home / "keys")
-    )
+    storage, key = DirectoryStorage(home / "repository"), SigningKey(home / "keys")
+    repository = PackageRepository(storage, name="main", signer=key)
     state = repository.publish([built(home / "hello", "hello")], channel="candidate", at=AT)
-    disk = base_images.ensure_base_disk(cache_home(), print)
-    said: list[str] = []
-    workshop = Workshop(home / "bakes", cache=cache_home() / "apt")
-    (home / "app").mkdir()
-    with workshop.open(disk, key="f" * 64, repository=state, progress=said.append) as room:
-        yield Opened(room, home / "bakes" / ("f" * 16) / "root", home / "app", said)
-    mounts = Path("/proc/self/mounts").read_text()
-    assert str(home) not in mounts
+    return Bench(home=home, repository=state)
+
+
+@pytest.fixture(scope="module")
+def opened(bench: Bench) -> Iterator[Opened]:
+    """One room for all of them; each step stands on what those before it left."""
+    with bench.room("f") as opened:
+        yield opened
 
 
 def test_files_packages_and_shell_change_the_image_and_nothing_else(opened: Opened) -> None:
@@ -147,8 +170,9 @@ def processes() -> list[str]:
 
 
 def test_a_full_image_is_said_to_be_full(opened: Opened) -> None:
+    """The base image's root has less than 4 GiB; the host has more memory than that."""
     with pytest.raises(CommandFailed, match=r"^The image's root file system is full: ") as caught:
-        opened.do(Shell(lines=("fallocate --length 900G /srv/big",)))
+        opened.do(Shell(lines=("fallocate --length 5G /srv/big",)))
 
     log = Path(str(caught.value.facts["log"]))
     assert "No space left on device" in log.read_text()
@@ -262,3 +286,26 @@ def test_a_resource_that_fails_is_named(opened: Opened) -> None:
     opened.write("worse.pp", "file {\n")
     with pytest.raises(CommandFailed, match=r"`puppet apply worse.pp` exited with status 1"):
         opened.do(Puppet(manifest="worse.pp"))
+
+
+def test_the_same_recipe_gives_the_same_blocks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name, zone in (("a", "UTC"), ("b", "Asia/Kathmandu")):
+        monkeypatch.setenv("TZ", zone)
+        with bench.room(name) as opened:
+            opened.do(Shell(lines=("useradd --system hello", "dpkg --configure -a")))
+            playbook(opened)
+            opened.write(
+                "ops/site.yml", SITE.replace("ansible.builtin.apt: {name: dc", "apt: {name: tar")
+            )
+            opened.write("site.pp", MANIFEST.replace("dc", "tar").replace("include web", ""))
+            opened.do(Ansible(playbook="ops/site.yml"), variables={"WHO": "me"})
+            opened.do(Puppet(manifest="site.pp"), variables={"who": "me"})
+            opened.room.clean()
+            found.append(opened.room.changed_blocks())
+
+    assert 0 < len(found[0]) < 40
+    assert [index for index in found[0] if found[0][index] != found[1].get(index)] == []
+    assert found[0].keys() == found[1].keys()

@@ -10,6 +10,7 @@ block unmounts it, and what a killed process left is unmounted by the next one.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -67,12 +68,13 @@ class BaseRoot:
 
 
 @contextmanager
-def opened(disk: Path, place: Path) -> Iterator[BaseRoot]:
+def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRoot]:
     """Open a base disk's root file system; nothing is left when the block ends.
 
     Args:
         disk: Base disk; only read.
         place: Directory for the mounts; two that open one place wait for each other.
+        bounded: Let no more be written than the whole file system holds.
 
     Raises:
         Conflict: What a killed process mounted there cannot be unmounted.
@@ -86,7 +88,8 @@ def opened(disk: Path, place: Path) -> Iterator[BaseRoot]:
         stack.enter_context(own_mounts())
         file_system = stack.enter_context(replayed(origin, place=place))
         lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
-        stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options="size=90%"))
+        size = f"size={_most_bytes(lower) if bounded else '90%'}"
+        stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options=size))
         for name in ("upper", "work"):
             (place / "layer" / name).mkdir()
         layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
@@ -95,6 +98,13 @@ def opened(disk: Path, place: Path) -> Iterator[BaseRoot]:
             mounted("overlay", place / "root", kind="overlay", options=options)
         )
         yield BaseRoot(place=place, root=root, file_system=file_system, origin=origin)
+
+
+def _most_bytes(lower: Path) -> int:
+    """Return what may be written: the size of a file system, if there is memory for it."""
+    whole = os.statvfs(lower)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(whole.f_blocks * whole.f_frsize, memory * 9 // 10)
 
 
 def furnish(stack: ExitStack, root: Path, *, cache: Path) -> PackageCaches:

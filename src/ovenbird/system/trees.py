@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ovenbird.domain.errors import NotFound
+from ovenbird.domain.errors import InvalidRequest, NotFound
 
 
 def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
     """Return what files hold: path in *directory* → ``x`` or ``-``, and SHA-256 in hex.
 
-    Of a symbolic link, the digest is that of its target's name.
+    Of a symbolic link, the digest is that of its target's name; what a named one leads to
+    is there, too.
 
     Args:
         directory: Holds them.
@@ -20,6 +21,7 @@ def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
 
     Raises:
         NotFound: One of them is missing.
+        InvalidRequest: One of them is outside of the directory, by a symbolic link.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -29,13 +31,24 @@ def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def _files(directory: Path, name: str) -> Iterator[Path]:
-    top = directory / name
-    if not top.is_symlink() and not top.exists():
+    """Yield the files and links of a name; for a link itself, what it leads to as well."""
+    named, top = directory / name, directory.resolve()
+    real = named.resolve()
+    if not real.is_relative_to(top):
+        raise InvalidRequest(
+            f"`{name}` leads out of the app's directory by a symbolic link",
+            hint="Commit what it points to",
+        )
+    if not real.exists():
         raise NotFound(f"`{name}` is not in the commit", hint="Mend `image.recipe`")
-    if top.is_symlink() or not top.is_dir():
-        yield top
-        return
-    for path in sorted(top.rglob("*")):
+    if named.is_symlink():
+        yield named
+    found = directory / real.relative_to(top)
+    yield from _within(found) if found.is_dir() else (found,)
+
+
+def _within(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.rglob("*")):
         if path.is_symlink() or path.is_file():
             yield path
 

@@ -64,7 +64,7 @@ class Workshop:
             progress: Told each line that programs print.
         """
         place, cache = self._directory / key[:16], self._apt_cache(disk)
-        with base_roots.opened(disk, place) as base, ExitStack() as stack:
+        with base_roots.opened(disk, place, bounded=True) as base, ExitStack() as stack:
             caches = base_roots.furnish(stack, base.root, cache=cache)
             log = stack.enter_context(logs.kept(self._log(key), tell=progress))
             hands = ChrootHands(base.root, tell=log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.system import apt
+from ovenbird.system import apt, dnf
 from ovenbird.system.recipes import shell
 from ovenbird.system.recipes.doing import Doing
 
@@ -24,17 +24,7 @@ def install(names: Sequence[str], doing: Doing) -> None:
             f"The bake failed: `{doing.step.shown}` needs apt-get or dnf; the image has neither",
             hint="Use `shell` with the package manager that the image has",
         )
-    argv = apt.install(names) if manager == "apt-get" else _dnf(names)
+    argv = (apt if manager == "apt-get" else dnf).install(names)
     said = f"{manager} install {' '.join(names)}"
     doing.log(f"$ {said}")
     doing.hands.run(argv, said=said, hint=NOT_INSTALLED, environment=doing.step.variables)
-
-
-def _dnf(names: Sequence[str]) -> list[str]:
-    """Source: dnf(8), dnf.conf(5)."""
-    return [
-        "dnf", "install",
-        "--assumeyes",
-        "--setopt=install_weak_deps=False",
-        *sorted(names),
-    ]  # fmt: skip
