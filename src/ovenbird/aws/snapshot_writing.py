@@ -34,6 +34,7 @@ from ovenbird.domain.images import SnapshotId
 from ovenbird.domain.ports import Clock
 
 UNKNOWN_WITHIN = timedelta(minutes=2)  # how long EBS may not know a snapshot that it started
+DESCRIBED_WITHIN = timedelta(seconds=15)  # how long EC2 may not know it
 SEALED_WITHIN = timedelta(minutes=1)  # how long one that takes no blocks may need to complete
 SEALED = frozenset({"ValidationException", "ConflictException"})
 COMPLETE_WITHIN = timedelta(minutes=30)
@@ -50,10 +51,12 @@ class Started:
     """What StartSnapshot answered.
 
     Args:
+        age: More than 0 when an earlier call with the token started it.
         known_by: Until when EBS may not know it.
     """
 
     snapshot_id: SnapshotId
+    age: timedelta
     known_by: datetime
 
 
@@ -122,10 +125,11 @@ class SnapshotWriting:
                 )
 
         answer = self._calls.patiently(call)
-        snapshot_id = SnapshotId(answer["SnapshotId"])
+        age = _age(answer)
         return Started(
-            snapshot_id=snapshot_id,
-            known_by=self._clock.now() + UNKNOWN_WITHIN - _age(answer),
+            snapshot_id=SnapshotId(answer["SnapshotId"]),
+            age=age,
+            known_by=self._clock.now() + UNKNOWN_WITHIN - age,
         )
 
     def _is_written(
@@ -139,6 +143,8 @@ class SnapshotWriting:
         if state == "error":
             self.delete(snapshot_id)
             return False
+        if not state and started.age > DESCRIBED_WITHIN:
+            return False  # deleted: EC2 knows a new one much sooner
         try:
             with self._unless_sealed(snapshot_id):
                 checksums = self._put_all(started, blocks, skip_zeros=skip_zeros)
