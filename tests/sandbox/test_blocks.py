@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.blocks import BLOCK_BYTES, checksum, linear_checksum
 from ovenbird.domain.images import SnapshotId
 from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.sandbox.faults import BadDay, Call, Fault
 from ovenbird.system.clock import SystemClock
 
 pytestmark = pytest.mark.sandbox
@@ -82,6 +85,54 @@ def test_a_child_inherits_and_only_its_own_blocks_are_changed(
     assert [row["BlockIndex"] for row in changed["ChangedBlocks"]] == [5, 7]
     assert [row["BlockIndex"] for row in listed["Blocks"]] == [0, 5, 7, 2047]
     assert listed["BlockSize"] == BLOCK_BYTES
+
+
+def test_a_child_is_read_as_its_parent_and_what_differs(
+    endpoint: Endpoint, snapshots: EbsSnapshots, base: SnapshotId
+) -> None:
+    child = snapshots.upload(
+        {0: bytes(BLOCK_BYTES), 5: block(99), 7: block(7)},
+        parent=base, size_gib=2, token=f"c-{base}", tags={},
+    )  # fmt: skip
+    gets: list[Call] = []
+
+    def decide(call: Call) -> None:
+        if call.action == "GetSnapshotBlock":
+            gets.append(call)
+
+    snapshots.download(base)
+    with endpoint.faults.deciding(decide):
+        disk = snapshots.download(child, parent=base)
+
+    assert len(gets) == 3
+    assert disk.stat().st_size == 2 * 2**30
+    with disk.open("rb") as file:
+        for index, wanted in ((0, 0), (5, 99), (7, 7), (2047, 2047 % 250 + 1), (2048, 0)):
+            file.seek(index * BLOCK_BYTES)
+            assert file.read(BLOCK_BYTES) == block(wanted)
+
+
+def test_on_a_bad_day_a_whole_image_is_written_and_read_all_the_same(
+    endpoint: Endpoint, snapshots: EbsSnapshots, tmp_path: Path
+) -> None:
+    blocks = {index: block(index % 200 + 1) for index in range(60)}
+    day = BadDay(share=0.04, unknown_for=timedelta(seconds=0.3), seed=7)
+    met: Counter[str] = Counter()
+
+    def decide(call: Call) -> Fault | None:
+        fault = day(call)
+        met.update([fault.code] if fault else [])
+        return fault
+
+    with endpoint.faults.deciding(decide):
+        snapshot_id = snapshots.upload(
+            blocks, parent=None, size_gib=1, token=str(tmp_path), tags={}
+        )
+        disk = snapshots.download(snapshot_id)
+
+    assert {"RequestThrottledException", "ResourceNotFoundException"} <= met.keys()
+    with disk.open("rb") as file:
+        assert all(file.read(BLOCK_BYTES) == data for data in blocks.values())
 
 
 def test_the_same_client_token_starts_one_snapshot(

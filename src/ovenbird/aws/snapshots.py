@@ -130,7 +130,3 @@ class EbsSnapshots:
                 f" not in the {len(wanted)} that were written; first at block {min(wrong)}",
                 hint="Start the same command again; it bakes anew",
             )
-
-    def damaged_disks(self) -> tuple[Path, ...]:
-        """Read all downloaded disks, and return those whose bytes are not EBS's."""
-        return self._disks.damaged()

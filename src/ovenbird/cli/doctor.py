@@ -11,14 +11,15 @@ from ovenbird.operations.doctor import Finding, examine
 
 
 @click.command()
+@click.option("--disks", is_flag=True, help="Read the kept disks of base images, too.")
 @query
-def doctor(*, as_json: bool) -> None:
+def doctor(*, disks: bool, as_json: bool) -> None:
     """Look for what is needed on this machine, and whether the settings lead anywhere.
 
     Example: `ovenbird doctor`
     """
     with opened() as installation:
-        findings = examine(installation)
+        findings = examine(installation, disks=disks)
     if as_json:
         output.answer(findings)
     else:

@@ -13,6 +13,8 @@ from ovenbird.config.settings import state_home
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.operations.opening import Installation
 from ovenbird.system.caches import free_mib
+from ovenbird.system.clock import SystemClock
+from ovenbird.system.disk_cache import DiskCache
 
 PROGRAMS = {
     "git": "git",
@@ -61,9 +63,28 @@ class Finding:
     needed: bool = True
 
 
-def examine(installation: Installation) -> tuple[Finding, ...]:
-    """Look at programs, rights, Python, disk space, settings and endpoints."""
-    return (*_programs(), *_machine(), *_settings(installation))
+def examine(installation: Installation, *, disks: bool = False) -> tuple[Finding, ...]:
+    """Look at programs, rights, Python, disk space, settings and endpoints.
+
+    Args:
+        installation: Whose settings.
+        disks: Read the kept disks of base images, too.
+    """
+    found = (*_programs(), *_machine(), *_settings(installation))
+    return (*found, *_disks(installation)) if disks else found
+
+
+def _disks(installation: Installation) -> tuple[Finding, ...]:
+    """Compare the kept disks of base images with the checksums that EBS gave of them."""
+    try:
+        directory = installation.settings.state_directory / "cache/disks"
+    except OvenbirdError:
+        return ()  # said already
+    cache = DiskCache(directory, limit_gib=0, clock=SystemClock())
+    return tuple(
+        Finding(what=f"disk `{disk.name}`", ok=ok, hint=f"`rm -f {disk}`: it is read anew")
+        for disk, ok in cache.examined()
+    )
 
 
 def _programs() -> tuple[Finding, ...]:

@@ -77,13 +77,11 @@ class DiskCache:
         """Return index → SHA-256 of a disk's blocks that are not all zero."""
         return _read_sums(self._directory / f"{name}.raw")[1]
 
-    def damaged(self) -> tuple[Path, ...]:
-        """Read all disks, and return those whose bytes are not what was written."""
-        return tuple(
-            disk
-            for disk in sorted(self._directory.glob("*.raw"))
-            if disk.with_suffix(".sums").exists() and not _has_its_bytes(disk)
-        )
+    def examined(self) -> Iterator[tuple[Path, bool]]:
+        """Read disk after disk, and tell whether its bytes are what was written."""
+        for disk in sorted(self._directory.glob("*.raw")):
+            if disk.with_suffix(".sums").exists():
+                yield disk, _has_its_bytes(disk)
 
     def shrink(self, limit: int) -> None:
         """Remove what is not in use: the idle, the unfinished, and the oldest above a limit.

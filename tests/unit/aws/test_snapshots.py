@@ -18,6 +18,7 @@ from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.blocks import BLOCK_BYTES, ZERO_BLOCK, checksum, linear_checksum
 from ovenbird.domain.errors import CloudError, Throttled
 from ovenbird.domain.images import SnapshotId
+from ovenbird.system.disk_cache import DiskCache
 
 BLOCKS = {1: b"a" * BLOCK_BYTES, 3: b"b" * BLOCK_BYTES}
 CHILD = {1: b"c" * BLOCK_BYTES, 4: ZERO_BLOCK, 5: b"d" * BLOCK_BYTES}
@@ -247,8 +248,7 @@ def test_a_block_that_arrived_damaged_is_read_again(
 
     assert read(disk, 1) == BLOCKS[1]
     assert len(ebs.gets) == 3
-    assert snapshots.damaged_disks() == ()
-    del tmp_path
+    assert all(ok for _, ok in DiskCache(tmp_path, limit_gib=1, clock=Clock()).examined())
 
 
 def read(disk: Path, index: int) -> bytes:
@@ -257,7 +257,9 @@ def read(disk: Path, index: int) -> bytes:
         return file.read(BLOCK_BYTES)
 
 
-def test_of_a_child_only_what_differs_is_read(snapshots: EbsSnapshots, ebs: Ebs) -> None:
+def test_of_a_child_only_what_differs_is_read(
+    snapshots: EbsSnapshots, ebs: Ebs, tmp_path: Path
+) -> None:
     base = snapshots.download(SnapshotId("snap-base"))
     ebs.gets.clear()
     ebs.changed = [[1, 3, 4, 5]]
@@ -271,7 +273,7 @@ def test_of_a_child_only_what_differs_is_read(snapshots: EbsSnapshots, ebs: Ebs)
     assert disk.stat().st_size == 2 * 2**30
     assert disk.stat().st_blocks * 512 <= 4 * BLOCK_BYTES
     assert read(base, 1) == BLOCKS[1]
-    assert snapshots.damaged_disks() == ()
+    assert all(ok for _, ok in DiskCache(tmp_path, limit_gib=1, clock=Clock()).examined())
 
 
 def test_snapshots_that_ebs_finds_unrelated_are_read_as_a_whole(

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from ovenbird.domain.blocks import BLOCK_BYTES
+from ovenbird.operations import doctor
 from ovenbird.operations.doctor import examine
 from ovenbird.operations.opening import Installation
+from ovenbird.system.clock import SystemClock
+from ovenbird.system.disk_cache import DiskCache
 
 
 def test_a_fresh_machine_has_no_settings_yet_which_is_no_fault(
@@ -42,3 +50,25 @@ def test_programs_that_are_missing_are_named_with_their_package(
     assert [(one.what, one.hint) for one in missing] == [
         ("sandbox program `haproxy`", "`apt-get install haproxy`")
     ]
+
+
+def test_kept_disks_are_read_on_demand(tmp_path: Path) -> None:
+    def fill(part: Path) -> Mapping[int, bytes]:
+        part.write_bytes(b"x" * BLOCK_BYTES)
+        return {0: hashlib.sha256(b"x" * BLOCK_BYTES).digest()}
+
+    cache = DiskCache(tmp_path / "cache/disks", limit_gib=1, clock=SystemClock())
+    for name in ("damaged", "whole"):
+        cache.get(name, fill)
+    spoilt = tmp_path / "cache/disks/damaged.raw"
+    spoilt.chmod(0o644)
+    spoilt.write_bytes(b"y" * BLOCK_BYTES)
+    settings = SimpleNamespace(state_directory=tmp_path)
+    installation = cast("Installation", SimpleNamespace(settings=settings))
+
+    assert [(one.what, one.ok) for one in doctor._disks(installation)] == [
+        ("disk `damaged.raw`", False), ("disk `whole.raw`", True),
+    ]  # fmt: skip
+    assert not any(
+        "disk `" in one.what for one in examine(Installation(tmp_path / "n"), disks=True)
+    )

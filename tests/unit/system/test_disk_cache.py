@@ -111,7 +111,7 @@ def test_a_damaged_disk_is_made_anew(make: Make, damage: Callable[[Path], None])
 
     assert cache.get("snap-1", fill) == disk
     assert fill.calls == 2
-    assert cache.damaged() == ()
+    assert dict(cache.examined()) == {disk: True}
 
 
 def silently_lose(disk: Path) -> None:
@@ -133,7 +133,7 @@ def test_bytes_are_read_once_after_each_boot(
 
     assert cache.get("snap-1", fill) == disk
     assert fill.calls == 1  # not noticed by time and size
-    assert cache.damaged() == (disk,)  # but on demand
+    assert dict(cache.examined()) == {disk: False}  # but on demand
 
     (tmp_path / "boot.lock").write_text("another")
     monkeypatch.setattr(disk_cache, "BOOT_ID", tmp_path / "boot.lock")
@@ -142,7 +142,7 @@ def test_bytes_are_read_once_after_each_boot(
     (tmp_path / "boot.lock").write_text("a third")
     cache.get("snap-1", fill)
     assert fill.calls == 2
-    assert cache.damaged() == ()
+    assert dict(cache.examined()) == {disk: True}
 
 
 def test_the_least_recently_used_go_when_there_are_too_many(
