@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ovenbird.domain.clusters import Cluster
@@ -61,12 +61,29 @@ def get_image(installation: Installation, text: str) -> ImageView:
         NotFound: There is none, or several begin so.
         CloudError: AWS refused a call.
     """
-    found = [image for image in list_images(installation) if _is_meant(image, text)]
+    image = meant(list_images(installation), text)
+    clusters = list_clusters(installation)
+    return ImageView(image=image, runs=uses(clusters).get(image.image_id, ()))
+
+
+def meant(images: Sequence[Image], text: str) -> Image:
+    """Return the image that a text means; of several of one version the newest.
+
+    Args:
+        images: Newest first.
+        text: An id, a unique beginning of it, a name, or ``app@version``.
+
+    Raises:
+        NotFound: There is none, or several begin so.
+    """
+    found = [image for image in images if _is_meant(image, text)]
+    versions = [image for image in images if "@" in text and text == _version(image)]
+    if versions and not found:
+        return versions[0]
     if len(found) != 1:
         what = f"{len(found)} baked images begin with" if found else "No baked image"
         raise NotFound(f"{what} `{text}`", hint="`ovenbird image list` shows them")
-    clusters = list_clusters(installation)
-    return ImageView(image=found[0], runs=uses(clusters).get(found[0].image_id, ()))
+    return found[0]
 
 
 def uses(clusters: tuple[Cluster, ...]) -> Mapping[ImageId, tuple[Use, ...]]:
@@ -82,6 +99,10 @@ def uses(clusters: tuple[Cluster, ...]) -> Mapping[ImageId, tuple[Use, ...]]:
             )
             found[group.image_id] = (*found.get(group.image_id, ()), use)
     return found
+
+
+def _version(image: Image) -> str:
+    return f"{image.app}@{image.version}"
 
 
 def _is_meant(image: Image, text: str) -> bool:
