@@ -106,6 +106,15 @@ class EbsSnapshots:
         """
         self._unregistered.sweep(tag, value, keep=keep)
 
+    def changed(self, first: SnapshotId, second: SnapshotId) -> frozenset[int]:
+        """Return the indexes of the blocks in which two snapshots differ, as EBS sees both.
+
+        Raises:
+            NotFound: One of them is gone.
+            CloudError: They are not related.
+        """
+        return frozenset(self._calls.changed(first, second)[1])
+
     def verify(
         self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
     ) -> None:

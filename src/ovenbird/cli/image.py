@@ -26,6 +26,9 @@ class _Group(LazyGroup):
         "prune": "ovenbird.cli.image_pruning:prune",
         "outdated": "ovenbird.cli.image_rebaking:outdated",
         "rebake": "ovenbird.cli.image_rebaking:rebake",
+        "boot-check": "ovenbird.cli.image_checking:boot_check",
+        "diff": "ovenbird.cli.image_comparing:diff",
+        "verify": "ovenbird.cli.image_checking:verify",
         "share": "ovenbird.cli.image_sharing:share",
         "unshare": "ovenbird.cli.image_sharing:unshare",
     }

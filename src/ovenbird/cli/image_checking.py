@@ -7,6 +7,7 @@ import click
 from ovenbird.cli import output
 from ovenbird.cli.options import opened, query
 from ovenbird.domain.errors import OvenbirdError
+from ovenbird.operations.image_booting import boot_image
 from ovenbird.operations.image_verification import Chain, verify_image
 
 
@@ -51,3 +52,24 @@ def _refuse(found: Chain) -> None:
             hint="Bake and release the commit again, and look who changed it",
             image_id=found.image.image_id,
         )
+
+
+@click.command("boot-check")
+@click.argument("image")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The app's port.")
+@click.option("--path", default="/healthz", help="Of the app's health, with --port.")
+@query
+def boot_check(*, image: str, port: int, path: str, as_json: bool) -> None:
+    """Boot an image once, whatever was known of it, and write down what came of it.
+
+    IMAGE is an id, a unique beginning of it, a name, or APP@VERSION. No unit may fail, and with
+    --port the app must answer. An image that is not fit is tagged so, and no bake returns it.
+
+    Example: `ovenbird image boot-check hello@1.1.0 --port 80`
+    """
+    with opened() as installation:
+        found = boot_image(installation, image, port=port, path=path, progress=output.words)
+    if as_json:
+        output.answer({"image_id": found.image_id, "name": found.name, "boot_check": "passed"})
+        return
+    click.echo(f"{found.image_id} has booted: {found.name}")

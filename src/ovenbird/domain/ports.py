@@ -209,6 +209,10 @@ class Snapshots(Protocol):
         self, tag: str, value: str, *, keep: SnapshotId
     ) -> None: ...
 
+    def changed(  # CloudError: the two are not related
+        self, first: SnapshotId, second: SnapshotId
+    ) -> frozenset[int]: ...
+
     def verify(  # CloudError: other blocks than these differ between the two
         self, snapshot_id: SnapshotId, *, parent: SnapshotId, blocks: Collection[int]
     ) -> None: ...

@@ -6,7 +6,6 @@ Nothing is mended. What cannot be looked at is a broken link, and says why.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,12 +28,12 @@ from ovenbird.domain.packages import PackageFormat
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.provenance import FILES, SBOM, Origin, Signed
 from ovenbird.operations.clusters import list_clusters
+from ovenbird.operations.image_comparison import opened_disk
 from ovenbird.operations.images import list_images, meant
 from ovenbird.operations.opening import Installation
 from ovenbird.pipeline.ports import Ports, mirror_of
 from ovenbird.system import git, image_contents
 from ovenbird.system.disk_differences import differing_blocks
-from ovenbird.system.root_file_systems import mounted_root
 
 _SERVER_GROUP = re.compile(r".+-v\d{3}")
 
@@ -154,9 +153,8 @@ class _Look:
             disk = snapshots.download(owned.root_snapshot_id)
             found = {n: checksum(block) for n, block in differing_blocks(base, disk)}
             yield chain.blocks_link(self.origin, disk_digest(found), len(found))
-            with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
-                with mounted_root(disk, Path(place, "root")) as root:
-                    files = image_contents.files(root)
+            with opened_disk(disk) as root:
+                files = image_contents.files(root)
             yield chain.files_link(image_contents.unpacked(self.files), files)
         except (OvenbirdError, ValueError) as error:
             yield chain.failed("disk", f"it cannot be read: {error}")

@@ -84,7 +84,8 @@ def booted(
         Unhealthy: It is not fit.
         CloudError: AWS refused a call.
     """
-    disk = proving.snapshots.download(image.root_snapshot_id, parent=_parent(image, proving))
+    parent = base_snapshot(image, proving.images)
+    disk = proving.snapshots.download(image.root_snapshot_id, parent=parent)
     report = boots.boot(image, disk, probe=probe, progress=progress)
     reason = why_unfit(report, probe)
     if proving.evidence is not None:
@@ -103,11 +104,11 @@ def booted(
     return replace(image, tags={**image.tags, **told})
 
 
-def _parent(image: Image, proving: Proving) -> SnapshotId | None:
-    """Return the base's snapshot, from which little differs; None when it is gone."""
+def base_snapshot(image: Image, images: Images) -> SnapshotId | None:
+    """Return the snapshot of an image's base, from which little differs; None when it is gone."""
     base = image.tags.get(BASE_IMAGE_TAG, "")
     try:
-        return proving.images.get(ImageId(base)).root_snapshot_id if base else None
+        return images.get(ImageId(base)).root_snapshot_id if base else None
     except NotFound:
         return None
 

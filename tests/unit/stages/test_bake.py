@@ -99,6 +99,9 @@ class World:
         self.note(f"upload {sorted(blocks)} on {parent}")
         return SnapshotId("snap-new")
 
+    def changed(self, first: SnapshotId, second: SnapshotId) -> frozenset[int]:
+        return frozenset({1, 3})
+
     def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None:
         self.note(f"forget unfinished but {keep}")
 
