@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.domain.errors import CloudError, NotFound, Throttled
 from ovenbird.domain.images import COPIED_FROM_TAG, Image, ImageId, SnapshotId
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.sharing import Key, Permissions, Principal, PrincipalKind
@@ -36,6 +36,7 @@ class Cloud:
         breaks: Numbers of such calls that fail after their effect, from 1.
         refuses: Likewise, before their effect.
         cannot_launch: Accounts whose trial launches fail because of the image.
+        blind: Number of the look that is throttled, from 1.
     """
 
     images: dict[tuple[str, str, str], Image] = field(
@@ -49,6 +50,13 @@ class Cloud:
     breaks: set[int] = field(default_factory=set)
     refuses: set[int] = field(default_factory=set)
     cannot_launch: set[str] = field(default_factory=set)
+    blind: int = 0
+    looks: int = 0
+
+    def look(self) -> None:
+        self.looks += 1
+        if self.looks == self.blind:
+            raise Throttled("Slow down")
 
     def change(self, what: str, do: Callable[[], object]) -> None:
         self.log.append(what)
@@ -85,6 +93,7 @@ class Side:
         self._cloud, self._account, self._region = cloud, account_id, region
 
     def get(self, image_id: ImageId) -> Image:
+        self._cloud.look()
         for (account, region, known), image in self._cloud.images.items():
             if known == image_id and region == self._region:
                 if account == self._account:
@@ -102,6 +111,7 @@ class Side:
         return Key(arn=name, customer="managed" not in name, enabled="disabled" not in name)
 
     def permissions(self, image: Image) -> Permissions:
+        self._cloud.look()
         return Permissions(
             launch=frozenset(self._cloud.launch.get(image.image_id, set())),
             volumes=frozenset(self._cloud.volumes.get(image.root_snapshot_id, set())),
@@ -128,6 +138,7 @@ class Side:
         self._cloud.change(what, lambda: known.difference_update(principals))
 
     def grantees(self, key: str) -> frozenset[str]:
+        self._cloud.look()
         return frozenset(who for known, who in self._cloud.grants if known == key)
 
     def grant(self, key: str, grantee: str) -> None:
@@ -137,6 +148,10 @@ class Side:
         self._cloud.change(f"revoke {grantee}", lambda: self._cloud.grants.discard((key, grantee)))
 
     def find_copy(self, source: Image, *, region: str) -> Image | None:
+        self._cloud.look()
+        return self._copy_of(source)
+
+    def _copy_of(self, source: Image) -> Image | None:
         for (account, where, _), image in self._cloud.images.items():
             mine = (account, where) == (self._account, self._region)
             if mine and image.tags.get(COPIED_FROM_TAG) == source.image_id:
@@ -164,7 +179,7 @@ class Side:
         return made
 
     def remove_copy(self, source: Image, *, region: str) -> None:
-        if found := self.find_copy(source, region=region):
+        if found := self._copy_of(source):
             place = (self._account, self._region, found.image_id)
             self._cloud.change(
                 f"remove {found.image_id}", lambda: self._cloud.images.pop(place, None)
@@ -184,6 +199,7 @@ class Side:
         self._cloud.change(f"untag {image_id}", remove)
 
     def launch_doubt(self, image: Image) -> str:
+        self._cloud.look()
         if self._account in self._cloud.cannot_launch:
             raise CloudError(f"`{image.image_id}` cannot be launched")
         return ""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
-from ovenbird.domain.errors import NotFound
 from ovenbird.domain.sharing import Key
 
 if TYPE_CHECKING:
@@ -65,15 +64,16 @@ class KmsKeys:
         )
 
     def default_key(self) -> str:
-        """Return the ARN of the key of new volumes; empty where they are not encrypted."""
+        """Return the ARN of the key of new volumes; empty where they are not encrypted.
+
+        AWS's own key, which is made with the first volume that it encrypts, is made by
+        DescribeKey at the latest. Source: KMS API reference, DescribeKey, "AWS alias".
+        """
         with cloud_errors("asking for encryption by default"):
             if not self._account.ec2.get_ebs_encryption_by_default()["EbsEncryptionByDefault"]:
                 return ""
             key = self._account.ec2.get_ebs_default_kms_key_id()["KmsKeyId"]
-        try:
-            return self.get(key).arn
-        except NotFound:  # AWS's own key is made with the first volume that it encrypts
-            return key
+        return self.get(key).arn
 
     def grantees(self, key: str) -> frozenset[str]:
         """Return who may do by a grant all of :data:`OPERATIONS`, by ARN."""

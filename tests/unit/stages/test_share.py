@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovenbird.domain.errors import CloudError
+from ovenbird.domain.errors import CloudError, Throttled
 from ovenbird.domain.images import Image
 from ovenbird.domain.sharing import (
     AUTO_SCALING_ROLE,
@@ -17,7 +17,7 @@ from ovenbird.domain.sharing import (
     changes,
     plan_sharing,
 )
-from ovenbird.stages.share import observe, share
+from ovenbird.stages.share import carry_out, observe, share
 from tests.sharing import HERE, IMAGE, NORTH, OURS, THEIRS, Cloud
 
 KEY = "arn:aws:kms:eu-west-1:111111111111:key/ours"
@@ -152,6 +152,39 @@ def test_after_a_failure_of_any_action_all_is_as_it_was(story: str, how: str) ->
         assert cloud.state() == before
         share_in(cloud, request)
         assert cloud.state() == whole.state()
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_after_any_look_that_failed_all_is_as_it_was(story: str) -> None:
+    request = STORIES[story]
+    whole = cloud_of(request)
+    share_in(whole, request)
+    for number in range(1, whole.looks + 1):
+        cloud = cloud_of(request)
+        before = cloud.state()
+        cloud.blind = number
+
+        with pytest.raises(Throttled):
+            share_in(cloud, request)
+        assert cloud.state() == before
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_what_a_killed_run_did_is_found_and_the_rest_is_done(story: str) -> None:
+    request = STORIES[story]
+    whole = cloud_of(request)
+    seen = share_in(whole, request)
+    places = {one.environment: (one.account_id, one.region) for one in request.targets}
+    for number in range(len(whole.log)):
+        cloud = cloud_of(request)
+        doors = cloud.doors(places)
+        observed = observe(request, doors=doors)
+        begun = plan_sharing(request, observed)[:number]
+        carry_out(request, observed, begun, doors, lambda _: None)
+
+        assert share_in(cloud, request) == seen
+        assert cloud.state() == whole.state()
+        assert sorted(set(cloud.log)) == sorted(cloud.log)
 
 
 def test_what_others_had_before_stays_when_it_fails() -> None:
