@@ -1,6 +1,6 @@
-"""Measurements against peers: `python -m bench [packaging|repositories|upload] [OPTIONS]`.
+"""Measurements against peers: `python -m bench [packaging|repositories|upload|baking] [OPTIONS]`.
 
-Without a name both are run, with what they do by default.
+Without a name all are run, with what they do by default.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-NAMES = ("packaging", "repositories", "upload")
+NAMES = ("packaging", "repositories", "upload", "baking")
 
 
 def main() -> None:

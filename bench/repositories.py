@@ -26,7 +26,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -263,9 +263,13 @@ def _call(head: list[str], environment: dict[str, str], *words: str) -> None:
     run([*head, *words], timeout_s=FILL_TIMEOUT_S, env=environment)
 
 
-def install_peers() -> None:
-    """Install the peers that are missing, if this may."""
-    missing = sorted({package for name, package in PEERS.items() if not shutil.which(name)})
+def install_peers(peers: Mapping[str, str] = PEERS) -> None:
+    """Install the peers that are missing, if this may.
+
+    Args:
+        peers: Program → Debian's package.
+    """
+    missing = sorted({package for name, package in peers.items() if not shutil.which(name)})
     if missing and os.geteuid() == 0:
         words = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing]
         try:

@@ -14,7 +14,14 @@ from ovenbird.system.commands import run
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples/hello"
 FILES = 4000  # of a large tree
-SIZES = {"small": 0, "60mb": 60_000_000, "1gb": 1_000_000_000}  # bytes
+SIZES = {
+    "small": 0,
+    "1mb": 1_000_000,
+    "60mb": 60_000_000,
+    "500mb": 500_000_000,
+    "1gb": 1_000_000_000,
+}  # bytes
+FEW = {"1mb": 60}  # files of a small tree
 SPACE = 5  # times its size: the tree, what peers are given, packages and what they are made of
 _LINES, _LINE_BYTES = 4096, 48
 _SEED = 20261125
@@ -63,7 +70,7 @@ def _large(name: str, work: Path, size: int) -> Tree:
     """
     chance = random.Random(_SEED)  # noqa: S311 - the same tree everywhere is the point
     lines = [chance.randbytes(_LINE_BYTES // 2).hex().encode() for _ in range(_LINES)]
-    shares = [chance.lognormvariate(0, 1) for _ in range(FILES)]
+    shares = [chance.lognormvariate(0, 1) for _ in range(FEW.get(name, FILES))]
     checkout = work / name
     for number, share in enumerate(shares):
         path = checkout / "tree" / _place(number)

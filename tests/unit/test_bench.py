@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import fuzz, packaging, trees, upload
+from bench import bake_report, fuzz, packaging, trees, upload
+from bench.bake_packages import Published
+from bench.packer_templates import template
+from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.images import PackagePin
 from tests.fuzzing import Target, manifest_targets
 
 RESULT = {
@@ -112,3 +118,58 @@ def test_a_table_of_blocks_compares_with_the_best_of_boto3() -> None:
         "| boto3, 16 threads | 40 ms | 64 | 64 | 0.5 | 16.00 | 1.00 |",
         "| boto3, 32 threads | 40 ms | 128 | 128 | 1.0 | 8.00 | 1.00 |",
     ]
+
+
+BAKED: dict[str, Any] = {
+    "size": "1mb", "baker": "ovenbird direct", "seconds": [1.0, 1.2, 1.1], "own_s": [0.6, 0.8, 0.7],
+    "blocks": [17, 17, 17], "calls": [30, 30, 31], "phases": {"install": 0.4, "upload": 0.1},
+    "failed": "",
+}  # fmt: skip
+
+
+def test_a_table_of_bakes_compares_with_ours() -> None:
+    packer = BAKED | {
+        "baker": "packer amazon-ebs", "seconds": [11.0], "blocks": [40], "calls": [99],
+    }  # fmt: skip
+    gone = BAKED | {"baker": "packer amazon-ebssurrogate", "seconds": [], "failed": "not installed"}
+    rows = [BAKED, packer, gone]
+
+    assert bake_report.table(rows).splitlines()[2:] == [
+        "| 1mb | ovenbird direct | 1.10 s | 1.00 s | 17 | 30 | 1.0 |",
+        "| 1mb | packer amazon-ebs | 11.00 s | 11.00 s | 40 | 99 | 10.0 |",
+        "| 1mb | packer amazon-ebssurrogate | not run |  |  |  |  |",
+    ]
+    assert bake_report.summary(rows).splitlines() == [
+        "1mb: 17 changed blocks (goal: 18)",
+        "1mb: 0.70 s of ours without the package manager's own run (goal: 0.7 s)",
+        "1mb: phases of the last bake, in seconds: install 0.40, upload 0.10",
+        "1mb: 10.0 times as fast as Packer's amazon-ebs (goal: 8)",
+    ]
+
+
+def test_packer_is_told_to_install_the_same_package_on_the_surrogates_disk() -> None:
+    state = RepositoryState(
+        repository="main", channel="candidate", number=1, url="file:/r", suite="candidate-1",
+        component="main", key_path="/keys/key.gpg",
+    )  # fmt: skip
+    pin = PackagePin(name="bench-1mb", version="1.0.0", architecture="all", digest_sha256="0")
+    published = Published(pins={"1mb": pin}, state=state, directory=Path("/r"))
+    told = {
+        kind: json.loads(
+            template(kind, access={"access_key": "k"}, base="ami-1", pin=pin, published=published)
+        )
+        for kind in ("amazon-ebs", "amazon-ebssurrogate")
+    }
+
+    for kind, found in told.items():
+        (builder,) = found["builders"]
+        script = "\n".join(found["provisioners"][1]["inline"])
+        assert (builder["type"], builder["source_ami"], builder["access_key"]) == (
+            kind,
+            "ami-1",
+            "k",
+        )
+        assert "bench-1mb=1.0.0" in script
+        assert ("chroot /mnt" in script) == (kind == "amazon-ebssurrogate")
+    extra = told["amazon-ebssurrogate"]["builders"][0]["launch_block_device_mappings"]
+    assert [one["device_name"] for one in extra] == ["/dev/xvdf"]
