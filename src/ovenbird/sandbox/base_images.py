@@ -139,7 +139,8 @@ def _install(tree: Path, progress: Callable[[str], None]) -> None:
 def mirrors() -> tuple[str, ...]:
     """Return the ``host:port`` of the mirrors that this host has, and so the image."""
     etc = Path("/etc/apt")
-    files = [*etc.glob("sources.list"), *etc.glob("sources.list.d/*")]
+    files = [*etc.glob("sources.list"), *etc.glob("sources.list.d/debian*.sources")]
+    files = files or list(etc.glob("sources.list.d/*"))  # as in `_install`
     lines = [line for file in files for line in file.read_text().splitlines()]
     named = [line for line in lines if line.startswith(("deb ", "URIs:"))]
     found = [url for line in named for url in MIRROR_URL.findall(line)]

@@ -5,6 +5,8 @@ builder launched ─▶ recipe ─▶ packages ─▶ clean ─▶ stopped ─�
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.errors import Conflict, InvalidRequest
 from ovenbird.domain.images import STRATEGY_TAG, Baked, BakeStrategy, Image
@@ -39,10 +41,14 @@ def by_instance(work: Work) -> Baked:
     opened = builders.open(
         work.base, key=work.key, repository=work.request.repository, progress=work.progress
     )
-    with opened as room:
+    with ExitStack() as stack:
+        with work.timed("launch"):
+            room = stack.enter_context(opened)
         fill(work, room)
         with work.timed("create image"):
             image = room.make_image(name=work.image_name, tags=tags)
+        with work.timed("terminate"):
+            stack.close()
     return Baked(
         image=image,
         blocks_uploaded=0,

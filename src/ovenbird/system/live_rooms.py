@@ -16,87 +16,85 @@ from urllib.parse import unquote, urlsplit
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import PackagePin
-from ovenbird.domain.recipes import STEP_TIMEOUT_S, RecipeStep
-from ovenbird.system import apt, base_roots
-from ovenbird.system.base_roots import INSIDE
+from ovenbird.domain.recipes import RecipeStep
+from ovenbird.system import base_roots, cleaning, installing
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.hands import common_environment
 from ovenbird.system.http_files import serving
-from ovenbird.system.installing import NOT_INSTALLED, UNREAD
+from ovenbird.system.installing import Installer
 from ovenbird.system.recipes import steps
 from ovenbird.system.recipes.logs import BakeLog
 from ovenbird.system.ssh import Connection
 from ovenbird.system.ssh_hands import SshHands
 
-KEY = f"/{INSIDE}/key.gpg"
 BOOTED_S = 600.0
-CLEAN_S = 300.0
+SHORT_S = 120.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # 2: cloud-init is done and found something to complain about; Source: cloud-init status --help
 AWAIT_BOOT = """command -v cloud-init >/dev/null || exit 0
 cloud-init status --wait >/dev/null || test $? -eq 2"""
-# What writes when it ends is ended first, or it would write into the image at the shutdown.
-CLEAN = """set -e
-for unit in rsyslog.service syslog.socket auditd.service cron.service \\
+# What writes when it ends is ended before the clean-up, or the shutdown would write into the image.
+QUIET = """for unit in rsyslog.service syslog.socket auditd.service cron.service crond.service \\
     unattended-upgrades.service systemd-update-utmp.service systemd-random-seed.service
 do systemctl stop "$unit" 2>/dev/null || true; done
 journalctl --relinquish-var 2>/dev/null || true
 rm -rf /var/log/journal/*
-rm -f /etc/apt/sources.list.d/ovenbird.list
-rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin
-rm -f /etc/ssh/ssh_host_* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
-rm -f /etc/subuid- /etc/subgid- /etc/.pwd.lock
-rm -f /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old
-rm -f /var/lib/systemd/random-seed /var/lib/apt/extended_states~
-rm -f /etc/hostname /etc/resolv.conf /etc/netplan/50-cloud-init.yaml
-rm -f /etc/sudoers.d/90-cloud-init-users
-for home in /root /home/*
-do rm -rf "$home/.ssh/authorized_keys" "$home/.bash_history" "$home/.ansible" "$home/.cache"
-   rmdir "$home/.ssh" 2>/dev/null || true
+# Only what cloud-init named for this machine: it names the next one.
+test ! -e /var/lib/cloud/data/previous-hostname || rm -f /etc/hostname
+for keys in /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
+do test ! -f "$keys" || sed -i '/ovenbird/d' "$keys"; done
+"""
+# Source: dpkg-query(1), rpm(8), systemctl(1).
+FAILED = """for name
+do { dpkg-query -L "$name" 2>/dev/null || rpm -ql "$name"; } \\
+   | sed -n 's,^.*/systemd/system/\\([^/@]*\\.service\\)$,\\1,p' | sort -u \\
+   | while read -r unit
+     do systemctl is-failed --quiet "$unit" || continue
+        systemctl status --no-pager --full --lines=20 "$unit"
+        echo "$unit" >> "$failed"
+     done
 done
-rm -rf /var/lib/cloud/* /tmp/* /var/tmp/*
-: > /etc/machine-id
-rm -f /var/lib/dbus/machine-id
-find /var/log -xdev -type f -size +0 -exec truncate --size=0 {} +
-sync
+! test -s "$failed"
 """
 
 
 class LiveRoom:
     """A machine that is being made into an image."""
 
-    def __init__(self, hands: SshHands, *, log: BakeLog, tools: Path) -> None:
-        self._hands, self._log, self._tools = hands, log, tools
+    def __init__(self, installer: Installer, *, log: BakeLog, tools: Path) -> None:
+        self._installer, self._log, self._tools = installer, log, tools
+        self._hands = installer.hands
+        self._names: list[str] = []
 
     def perform(self, step: RecipeStep, *, directory: Path | None) -> None:
         """Do one step of the recipe; a failing one fails the bake."""
         steps.perform(step, self._hands, directory=directory, log=self._log, tools=self._tools)
 
-    def update(self) -> None:
-        """Read the indexes of all sources."""
-        self._run(apt.update(), said="apt-get update", hint=UNREAD.format("apt"))
-
     def install(self, pins: Sequence[PackagePin]) -> None:
-        """Install exact versions from our repository, signatures verified by apt."""
-        names = [f"{pin.name}={pin.version}" for pin in pins]
-        said = f"apt-get install {' '.join(names)}"
-        self._run(apt.install(names), said=said, hint=NOT_INSTALLED.format("apt"))
+        """Install exact versions from our repository, signatures verified."""
+        self._installer.install(pins)
+        self._names += [pin.name for pin in pins]
 
     def clean(self) -> None:
-        """Remove what must not be in an image; the last command, for it removes our key, too."""
-        self._hands.run(
-            ["sh", "-c", CLEAN],
-            environment={},
-            timeout_s=CLEAN_S,
-            said="the clean-up",
-            hint="Which file could not be removed stands above",
-        )
+        """Remove what must not be in an image; nobody can log in after that."""
+        self._short(["sh", "-c", QUIET], said="ending what writes", hint="")
+        cleaning.clean_builder(self._hands)
 
     def check(self) -> None:
-        """Find nothing to complain about."""
+        """Find services of our packages that were started here and failed.
 
-    def _run(self, argv: list[str], *, said: str, hint: str) -> None:
-        self._hands.run(argv, environment={}, timeout_s=STEP_TIMEOUT_S, said=said, hint=hint)
+        Raises:
+            CommandFailed: There is one; what systemd says of it stands in the log.
+        """
+        script = f"failed=$(mktemp -p /run)\n{FAILED}"
+        self._short(
+            ["sh", "-c", script, "sh", *self._names],
+            said="a look for services that failed",
+            hint="The lines above say which service failed on the builder, and why",
+        )
+
+    def _short(self, argv: list[str], *, said: str, hint: str) -> None:
+        self._hands.run(argv, environment={}, timeout_s=SHORT_S, said=said, hint=hint)
 
 
 @contextmanager
@@ -118,7 +116,8 @@ def opened(
         tools: As :func:`ovenbird.system.recipes.steps.perform` takes it.
 
     Raises:
-        CommandFailed: It did not boot well, or a source could not be read.
+        CommandFailed: It did not boot well, or an index could not be read.
+        InvalidRequest: It has no package manager that is known here.
     """
     hands = SshHands(connection, tell=log)
     hands.run(
@@ -128,17 +127,16 @@ def opened(
         said="cloud-init status --wait",
         hint="Look at the console of the builder; does the base image boot well by itself?",
     )
-    with _reachable(connection, repository) as state:
-        hands.put(Path(state.key_path).read_bytes(), KEY, owner="root", group="root", mode=0o644)
-        line = apt.source(key=KEY, url=state.url, suite=state.suite, component=state.component)
-        hands.put(line.encode(), apt.OURS, owner="root", group="root", mode=0o644)
-        proxy = connection.lead_out() if goes_through_here else None
-        config = "".join(f"{line}\n" for line in apt_options(proxy))
-        target = common_environment()["APT_CONFIG"]
-        hands.put(config.encode(), target, owner="root", group="root", mode=0o644)
-        room = LiveRoom(hands, log=log, tools=tools)
-        room.update()
-        yield room
+    proxy = connection.lead_out() if goes_through_here else None
+    config = "".join(f"{line}\n" for line in apt_options(proxy))
+    target = common_environment()["APT_CONFIG"]
+    hands.put(config.encode(), target, owner="root", group="root", mode=0o644)
+    with (
+        _reachable(connection, repository) as state,
+        installing.connected(hands, state) as installer,
+    ):
+        installer.update()
+        yield LiveRoom(installer, log=log, tools=tools)
 
 
 def apt_options(proxy: int | None) -> list[str]:
