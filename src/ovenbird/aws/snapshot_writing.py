@@ -137,7 +137,8 @@ class SnapshotWriting:
     ) -> bool:
         """Write and complete a snapshot unless it is; false when it cannot be any more."""
         snapshot_id = started.snapshot_id
-        state = self._state(snapshot_id)
+        # One that was started just now is pending; if not, what is written to it is refused.
+        state = self._state(snapshot_id) if started.age else "pending"
         if state == "completed":
             return True
         if state == "error":

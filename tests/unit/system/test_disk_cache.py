@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -74,6 +76,25 @@ def test_a_disk_is_made_once_and_stays_sparse_and_read_only(make: Make, tmp_path
     assert disk.stat().st_blocks * 512 <= 2 * BLOCK_BYTES
     assert names(tmp_path) == ["snap-1.raw", "snap-1.sums"]
     assert make().digests("snap-1") == {3: hashlib.sha256(BLOCK).digest()}
+
+
+def test_who_asks_while_a_disk_is_made_waits_for_it(make: Make) -> None:
+    begun, fill = threading.Event(), Filling()
+
+    def slowly(part: Path) -> Mapping[int, bytes]:
+        begun.set()
+        asked.wait(10)
+        return fill(part)
+
+    asked = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(make().get, "snap-1", slowly)
+        begun.wait(10)
+        second = pool.submit(make().get, "snap-1", fill)
+        asked.set()
+
+        assert first.result() == second.result()
+    assert fill.calls == 1
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
