@@ -309,11 +309,11 @@ def test_a_base_that_disappears_while_it_is_read_is_named(
 
 
 def test_a_bake_that_is_killed_at_any_call_is_finished_by_the_next(
-    endpoint: Endpoint, account: Account, new_bake: NewBake, calls: tuple[Call, ...]
+    endpoint: Endpoint, account: Account, new_bake: NewBake, actions: tuple[str, ...]
 ) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.sandbox.warm_bakes"])
-    for number, call in enumerate(calls, start=1):
+    for number in count(1):
         bake = new_bake()
         child = processes.Process(target=bake.run)
 
@@ -327,8 +327,11 @@ def test_a_bake_that_is_killed_at_any_call_is_finished_by_the_next(
         code = child.exitcode
         child.close()
 
-        assert code == -signal.SIGKILL, call
         check_world(account, bake, bake.run(account))
+        if code == 0:  # there are no more calls to be killed at
+            break
+        assert code == -signal.SIGKILL
+    assert number > len(actions)
 
 
 def test_what_dead_bakes_left_long_ago_goes_with_the_next_bake_of_another_app(
