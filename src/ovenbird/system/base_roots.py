@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted
 INSIDE = Path("run/ovenbird")
 POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in it; Source: invoke-rc.d(8)
 _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
+_AS_LOCALHOST = 'echo localhost >/proc/sys/kernel/hostname; exec chroot "$@"'
+_APT_OPTIONS = (
+    'Acquire::Languages "none";',  # nobody reads descriptions
+    'Dpkg::Use-Pty "false";',  # there is none
+)
 _FORGOTTEN = (("run", 0o755), ("tmp", 0o1777), ("dev", 0o755), ("var/tmp", 0o1777))
 _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
@@ -119,14 +125,15 @@ def furnish(stack: ExitStack, root: Path, *, cache: Path) -> PackageCaches:
         options = f"mode={mode:o}"
         stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options=options))
     for name, minor in _DEVICES:
-        run(["mknod", "-m", "666", root / "dev" / name, "c", "1", str(minor)], timeout_s=10)
+        os.mknod(root / "dev" / name, stat.S_IFCHR, os.makedev(1, minor))
+        (root / "dev" / name).chmod(0o666)
     for name, target in _DEVICE_LINKS:
         (root / "dev" / name).symlink_to(target)
     for name, mode in (("dev/shm", 0o1777), ("run/lock", 0o1777), (str(INSIDE), 0o755)):
         _directory(root / name, mode)
     caches = PackageCaches(cache, place=root.parent, root=root)
     caches.show(stack)
-    (root / INSIDE / "apt.conf").write_text("\n".join([*host_options(), ""]))
+    (root / INSIDE / "apt.conf").write_text("\n".join([*_APT_OPTIONS, *host_options(), ""]))
     for name, data, mode in written_inside():
         path = _fresh(root / name)
         path.write_bytes(data)
@@ -154,20 +161,21 @@ def _directory(path: Path, mode: int) -> None:
 
 
 def inside(root: Path, argv: list[str]) -> list[str]:
-    """Put a command of root's into namespaces of its own: nothing that it starts outlives it."""
-    apart = ["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
-    plain = ["sh", "-c", 'umask 022 && exec "$@"', "sh"]  # whatever the caller's umask is
-    dying = ["setpriv", "--pdeathsig", "KILL", "--"]  # with us, and then all that it started
+    """Put a command of root's into namespaces of its own: nothing that it starts outlives it.
+
+    Nor does it outlive this process, also when it is killed. The machine's name is always the
+    same one, since packages write it down.
+
+    Source: unshare(1), ``--kill-child``; setpriv(1), ``--pdeathsig``; prctl(2).
+    """
     return [
-        *dying,
-        "unshare",
-        *apart,
+        "setpriv", "--pdeathsig", "KILL", "--",
+        "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child",
         f"--mount-proc={root}/proc",
-        "chroot",
-        str(root),
-        *plain,
+        "sh", "-c", _AS_LOCALHOST, "sh", str(root),
+        "sh", "-c", 'umask 022 && exec "$@"', "sh",  # whatever the caller's umask is
         *argv,
-    ]
+    ]  # fmt: skip
 
 
 def sweep(place: Path) -> None:

@@ -51,6 +51,8 @@ def wanted(pin: PackagePin) -> str:
 
 def source(*, key: str, url: str, suite: str) -> str:
     """Return the repository's file; the key signs indexes and packages."""
+    if url.startswith("file:/") and not url.startswith("file://"):
+        url = url.replace("file:", "file://", 1)  # which is all that librepo takes
     return "\n".join(
         (
             f"[{NAME}]",

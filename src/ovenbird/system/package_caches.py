@@ -106,6 +106,7 @@ class PackageCaches:
                         _keep(path, self.cache / name / rel)
             known = self.cache / "known"
             if all_read:
+                self._forget_lists()
                 shutil.rmtree(known, ignore_errors=True)
                 (self.cache / "updated").touch()
             if state is not None:
@@ -132,6 +133,12 @@ class PackageCaches:
                 if path.is_file() and _digest(path) in named:
                     _keep(path, self.cache / "apt" / rel)
             _shrink(self.cache / "apt/archives", KEPT_BYTES)
+
+    def _forget_lists(self) -> None:
+        """Forget the lists that apt has removed, since no source names them any more."""
+        for path in sorted((self.cache / "lists").iterdir()):
+            if not (self._root / _LISTS / path.name).exists():
+                path.unlink(missing_ok=True)
 
     def _indexes(self, state: ReadState) -> str:
         """Return name and digest of each index of a state, as apt sees it in this root."""

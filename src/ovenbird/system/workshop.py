@@ -22,6 +22,7 @@ from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.system import (
     applying,
+    apt,
     base_roots,
     cleaning,
     image_contents,
@@ -32,6 +33,7 @@ from ovenbird.system import (
 )
 from ovenbird.system.applying import Applied
 from ovenbird.system.base_roots import BaseRoot
+from ovenbird.system.debugfs import EPOCH_S
 from ovenbird.system.hands import ChrootHands
 from ovenbird.system.image_paths import within
 from ovenbird.system.installing import Installer, Manager
@@ -69,6 +71,7 @@ class Workshop:
             log = stack.enter_context(logs.kept(self._log(key), tell=progress))
             hands = ChrootHands(base.root, tell=log)
             installer = stack.enter_context(installing.connected(hands, repository))
+            _age(base.root)
             _update(installer, repository, caches)
             yield Room(base, log=log, installer=installer, caches=caches)
 
@@ -154,6 +157,16 @@ class Room:
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know about the image; to be asked after the changes."""
         return (*self._notes, *self._applied.notes)
+
+
+def _age(root: Path) -> None:
+    """Let our source be as old as a base's: apt reads all indexes anew for a younger one.
+
+    Source: apt 2.6, pkgcachegen.cc, CheckValidity; sourcelist.cc, GetLastModifiedTime.
+    """
+    path = within(root, apt.OURS)
+    if path.is_file():
+        os.utime(path, (EPOCH_S, EPOCH_S))
 
 
 def _update(installer: Installer, repository: RepositoryState, caches: PackageCaches) -> None:

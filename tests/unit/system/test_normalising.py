@@ -138,3 +138,11 @@ def test_a_private_key_that_the_bake_made_is_named(trees: Trees) -> None:
         "`/etc/app/other.pem` is a private key: every instance of this image has it",
         "`/etc/ssl/private/made.key` is a private key: every instance of this image has it",
     )
+
+
+def test_a_database_of_rpm_is_named(trees: Trees) -> None:
+    trees.write("var/lib/rpm/rpmdb.sqlite", "x")
+
+    assert trees.normalise() == (
+        "rpm's database has the time of each installation: it differs in each bake",
+    )
