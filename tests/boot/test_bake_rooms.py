@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +28,6 @@ from ovenbird.sandbox import base_images
 from ovenbird.system import hands, installing, overlays
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.workshop import Room, Workshop
-from tests.boot.conftest import until
 from tests.unit.packaging.repositories import package_of
 from tests.unit.packaging.writing import content, service, spec, written
 
@@ -234,36 +231,6 @@ def test_four_bakes_at_once_give_the_same_image_and_leave_nothing(place: Place) 
 
     assert len(found) == 1
     assert place.left() == []
-
-
-def test_what_is_killed_takes_its_commands_along_and_the_next_bake_goes_on(place: Place) -> None:
-    mark = f"{time.monotonic_ns() % 10**9 + 10**9}"  # seconds that nobody else sleeps
-    pid = os.fork()
-    if pid == 0:
-        try:
-            with place.room("g") as room:
-                shell(room, f"(trap '' TERM HUP INT; setsid sleep {mark}) & sleep {mark}")
-        finally:
-            os._exit(1)
-    try:
-        until(lambda: len(running(mark)) >= 2, within_s=120)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    until(lambda: not running(mark), within_s=10)
-
-    assert baked(place, "g")
-    assert place.left() == []
-
-
-def running(mark: str) -> list[int]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if words[:2] == [b"sleep", mark.encode()]:
-                found.append(int(process.name))
-    return found
 
 
 OTHER_KERNEL = r"""apt-cache search --names-only '^linux-image-6[.0-9-]*-cloud-amd64$' |
