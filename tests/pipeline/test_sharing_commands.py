@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, VERSION_TAG, ImageId
+from tests.pipeline.conftest import Line
 from tests.pipeline.installation import Said, here
 from tests.pipeline.worlds import BASE, PROD, World
 
@@ -87,3 +88,29 @@ def test_others_are_named_as_what_they_are(world: World) -> None:
     assert (nobody.status, "Nobody is named" in nobody.err) == (2, True)
     unknown = share(world, "--account", "333333333333", "--dry-run", verb="unshare")
     assert "Whether account 333333333333 uses it is not known" in unknown.out
+
+
+def test_a_release_whose_image_could_not_be_shared_is_refused_before_it_is_baked(
+    line: Line,
+) -> None:
+    with line.world.state() as state:
+        state.key = "arn:aws:kms:eu-west-1:111111111111:key/managed"
+    start = ("release", "start", "--app", str(line.app), "--ref", "v1.0.0")
+
+    dry = here(line.world, *start, "--dry-run")
+    said = here(line.world, *start, "--yes")
+
+    assert (dry.status, said.status) == (2, 2)
+    assert "cannot be shared with account 222222222222" in said.err
+    assert "images: {kms_key: alias/NAME}" in said.err
+    assert (line.world.look().log, line.world.look().images) == ([], [])
+
+
+def test_an_image_that_nobody_else_gets_may_be_encrypted_by_any_key(line: Line) -> None:
+    with line.world.state() as state:
+        state.key = "arn:aws:kms:eu-west-1:111111111111:key/managed"
+
+    said = here(line.world, "image", "bake", "--app", str(line.app), "--ref", "v1.0.0", "--yes")
+
+    assert said.status == 0, said.err
+    assert len(line.world.look().images) == 1

@@ -77,6 +77,7 @@ class State:
         forged: Versions whose files have signatures that are not valid.
         records: What the repository keeps of where packages came from.
         shared: Images that production may launch, by id.
+        key: What encrypts images; AWS's own when it has `managed` in it.
         newer_base: Id of the image that the base image's name means now.
         uses: Image → what needs it, besides server groups.
     """
@@ -96,6 +97,7 @@ class State:
     records: list[CatalogEntry] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
     newer_base: str = ""
+    key: str = ""
     uses: dict[str, str] = field(default_factory=dict)
 
 
@@ -262,7 +264,8 @@ class World:
         return base
 
     def key_of(self, base: Image) -> Key | None:
-        return None
+        arn = self.look().key
+        return Key(arn=arn, customer="managed" not in arn, enabled=True) if arn else None
 
     def owner(self, region: str) -> Sharing:
         assert region == REGION

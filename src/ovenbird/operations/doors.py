@@ -237,6 +237,12 @@ def _base_disk(
     if name not in sources:
         raise NotFound(f"Base image `{name}` is not in the settings", hint="Look at `base_images`")
     image = bases.ready(bases.find(sources[name]), progress=lambda _: None)
+    if image.owner_id != settings.environments[settings.bake_environment].account_id:
+        raise InvalidRequest(
+            f"The blocks of base image `{name}` ({image.image_id}) cannot be read: it has billing "
+            "products, and its owner alone can copy it",
+            hint="Build on this host, or in another base image",
+        )
     return snapshots.download(image.root_snapshot_id)
 
 
