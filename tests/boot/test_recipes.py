@@ -256,7 +256,7 @@ def test_a_task_that_fails_is_named(opened: Opened) -> None:
 def test_a_playbook_for_other_hosts_is_no_success(opened: Opened) -> None:
     opened.write("other/site.yml", "- hosts: web\n  tasks: []\n")
 
-    with pytest.raises(CommandFailed, match="did nothing: no play is for `localhost`"):
+    with pytest.raises(CommandFailed, match="did nothing: no task of it ran"):
         opened.do(Ansible(playbook="other/site.yml"))
 
 
@@ -299,6 +299,15 @@ def test_a_resource_that_fails_is_named(opened: Opened) -> None:
         opened.do(Puppet(manifest="worse.pp"))
 
 
+SHORT = """\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy: {content: "{{ who }}", dest: /etc/who}
+    - ansible.builtin.user: {name: deploy, system: true}
+"""
+
+
 def test_the_same_recipe_gives_the_same_blocks(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,13 +315,9 @@ def test_the_same_recipe_gives_the_same_blocks(
     for name, zone in (("a", "UTC"), ("b", "Asia/Kathmandu")):
         monkeypatch.setenv("TZ", zone)
         with bench.room(name) as opened:
-            opened.do(Shell(lines=("useradd --system hello", "dpkg --configure -a")))
-            playbook(opened)
-            opened.write(
-                "ops/site.yml", SITE.replace("ansible.builtin.apt: {name: dc", "apt: {name: tar")
-            )
+            opened.write("site.yml", SHORT)
             opened.write("site.pp", MANIFEST.replace("'time'", "'tar'").replace("include web", ""))
-            opened.do(Ansible(playbook="ops/site.yml"), variables={"WHO": "me"})
+            opened.do(Ansible(playbook="site.yml"), variables={"who": "me"})
             opened.do(Puppet(manifest="site.pp"), variables={"who": "me"})
             opened.room.clean()
             found.append(opened.room.changed_blocks())

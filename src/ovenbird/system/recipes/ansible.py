@@ -27,7 +27,7 @@ from ovenbird.system.recipes.step_hands import MEND
 OLDEST = (3, 11)  # Source: ansible-core 2.19's `Requires-Python`
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
 _FOUND = 10  # status of the question below, plus the index of the answer
-_NOTHING_FOR_US = "Let its plays have `hosts: localhost` or `hosts: all`"
+_NOTHING_FOR_US = "Let its plays have `hosts: localhost` or `hosts: all`, and look at the tags"
 
 SETTINGS = {
     "ANSIBLE_NOCOLOR": "1",
@@ -97,7 +97,7 @@ def run(work: Ansible, doing: Doing) -> None:
             raise _named(error, doing.log.page) from error
     if not any(line.startswith("localhost ") for line in doing.log.page):
         raise CommandFailed(
-            f"The bake failed: `{said}` did nothing: no play is for `localhost`",
+            f"The bake failed: `{said}` did nothing: no task of it ran",
             hint=_NOTHING_FOR_US,
         )
 
