@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import queue
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,14 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.signatures import EMPTY, UNSIGNED, Signer
@@ -129,7 +137,7 @@ class DirectBlocks:
 
         Raises:
             ClientError: EBS refused it.
-            ConnectionClosedError: There was no whole answer.
+            BotoCoreError: There was no whole answer.
         """
         connection = self._connection()
         try:
@@ -138,7 +146,7 @@ class DirectBlocks:
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise ConnectionClosedError(endpoint_url=self._url, error=error) from error
+            raise _lost(self._url, error) from error
         except BaseException:
             connection.close()  # half an answer may be under way
             raise
@@ -177,6 +185,18 @@ def _has_proxy(url: str) -> bool:
     """Tell whether a proxy stands between: boto3 knows how to go through it."""
     parts = urlsplit(url)
     return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+def _lost(url: str, error: Exception) -> BotoCoreError:
+    """Return a failure of a connection as botocore would raise it."""
+    kind: type[BotoCoreError] = ConnectionClosedError
+    if isinstance(error, ssl.SSLError):
+        kind = SSLError
+    elif isinstance(error, TimeoutError):
+        kind = ReadTimeoutError
+    elif isinstance(error, ConnectionRefusedError | socket.gaierror):
+        kind = EndpointConnectionError
+    return kind(endpoint_url=url, error=error)
 
 
 def _refusal(call: str, response: http.client.HTTPResponse, data: bytes) -> ClientError:

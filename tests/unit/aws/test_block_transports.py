@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import http.server
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ovenbird.aws import block_transports
 from ovenbird.aws.block_transports import DIRECT_FROM, BotoBlocks, DirectBlocks, opened
-from ovenbird.aws.clients import Account
+from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.aws.signatures import Signer
 from ovenbird.domain.blocks import BLOCK_BYTES, checksum
 from ovenbird.system.clock import SystemClock
@@ -166,6 +179,86 @@ def test_a_lost_answer_is_botos_lost_connection_and_the_next_call_has_another(
 
     server.answer = lambda handler: handler.say(200, BLOCK, x_amz_Checksum="sum")
     assert blocks.get("snap-1", 0, "t") == (BLOCK, "sum")
+
+
+def test_nobody_who_answers_and_nobody_who_answers_in_time_are_told_apart(
+    server: Server, blocks: DirectBlocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+
+    def never(handler: Handler) -> None:
+        done.wait(10)
+        handler.close_connection = True
+
+    monkeypatch.setattr(block_transports, "TIMEOUT_S", 0.2)
+    server.answer = never
+    with pytest.raises(ReadTimeoutError):
+        blocks.get("snap-1", 0, "t")
+    done.set()
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        absent = DirectBlocks(url, signer=blocks._signer, clock=SystemClock())
+        with pytest.raises(EndpointConnectionError):
+            absent.get("snap-1", 0, "t")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of `localhost`, signed by itself, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = SystemClock().now()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+def test_over_tls_only_whom_boto_trusts_gets_blocks(
+    certificate: Path, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = f"https://localhost:{server.server_port}"
+    file = tmp_path / "credentials"
+    file.write_text("[p]\naws_access_key_id = A\naws_secret_access_key = s\n")
+    access = AccountAccess(
+        account_id="1" * 12, region="eu-west-1", endpoint_url=url,
+        credentials_file=str(file), profile="p",
+    )  # fmt: skip
+
+    def put() -> None:
+        account = open_account(access)
+        with opened(account, DIRECT_FROM, clock=SystemClock()) as transport:
+            transport.put("snap-1", 0, BLOCK, checksum(BLOCK))
+
+    with pytest.raises(SSLError, match="self.signed"):
+        put()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    put()
+
+    assert [(seen[1], seen[3] == BLOCK) for seen in server.seen] == [
+        ("/snapshots/snap-1/blocks/0", True)
+    ]
+    assert "Credential=A/" in server.seen[0][2]["authorization"]
 
 
 def test_few_blocks_and_blocks_behind_a_proxy_go_through_boto3(
