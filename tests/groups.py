@@ -18,6 +18,7 @@ ORDER = (
     "boot/test_disks.py",
     "boot/",  # whole sandboxes, when the acceptance lane bakes no more
     "pipeline/test_chaos.py",
+    "sandbox/test_bake_faults.py",
     "pipeline/",
     "sandbox/",
     "house/",

@@ -250,7 +250,7 @@ def test_over_tls_only_whom_boto_trusts_gets_blocks(
         with opened(account, DIRECT_FROM, clock=SystemClock()) as transport:
             transport.put("snap-1", 0, BLOCK, checksum(BLOCK))
 
-    with pytest.raises(SSLError, match="self.signed"):
+    with pytest.raises(SSLError, match=r"self.signed"):
         put()
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     put()
