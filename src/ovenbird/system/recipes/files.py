@@ -8,6 +8,7 @@ Source: install(1) of coreutils: what is at the target goes first, directories a
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 import tempfile
@@ -19,9 +20,7 @@ from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.recipes import BroughtFile, filled
 from ovenbird.system.recipes.doing import Doing
 
-OF_ACCOUNTS = (
-    "Do its owner and group exist in the image at this step? A step before it can make them"
-)
+IN_THE_WAY = "What is in the way stands above; owner and group must exist in the image by then"
 
 
 def bring(work: BroughtFile, doing: Doing) -> None:
@@ -40,7 +39,7 @@ def bring(work: BroughtFile, doing: Doing) -> None:
         doing.hands.lend(ready) as lent,
         doing.hands.lend(place) as steps,
     ):
-        doing.hands.run(["sh", "-e", steps, lent], said=said, hint=OF_ACCOUNTS)
+        doing.hands.run(["sh", "-e", steps, lent], said=said, hint=IN_THE_WAY)
 
 
 def script(source: Path, work: BroughtFile) -> str:
@@ -123,5 +122,5 @@ def _text(path: Path, shown: str) -> str:
 def _scripted(text: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as name:
         path = Path(name) / "place"
-        path.write_text(text, newline="")
+        path.write_bytes(os.fsencode(text))  # names of files need not be UTF-8
         yield path

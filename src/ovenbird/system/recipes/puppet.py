@@ -11,6 +11,7 @@ documentation, "Configuration: Configuration reference".
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -97,9 +98,21 @@ def _puppet(doing: Doing) -> Iterator[list[str]]:
     if (own := shell.first_of(_OWN, doing)) is not None:
         yield [own, "apply"]
         return
+    _refuse_other_processor(doing)
     tree = tools.puppet(doing.tools)
     with doing.hands.lend(tree) as lent:
         yield lent_command(tree, lent)
+
+
+def _refuse_other_processor(doing: Doing) -> None:
+    """Only a builder instance can have another one than this host."""
+    ours = platform.machine()
+    asked = ["sh", "-c", 'test "$(uname -m)" = "$1"', "uname", ours]
+    if doing.hands.status(asked, said="uname -m"):
+        raise CommandFailed(
+            f"The bake failed: `{doing.step.shown}` needs Puppet in the image; ours is for {ours}",
+            hint=tools.NO_PUPPET,
+        )
 
 
 def lent_command(tree: Path, lent: str) -> list[str]:

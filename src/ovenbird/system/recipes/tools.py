@@ -30,7 +30,7 @@ _NOT_RUN = ("adduser", "debconf", "dpkg", "libperl", "passwd", "perl", "tar_", "
 _NOT_READ = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/lib/*/gconv")
 PUPPET_MODULES = "usr/share/puppet/vendor_modules"
 _MADE_IN_S = 600.0
-_NO_PUPPET = "Install it in the image instead, in a step before: `packages: [puppet-agent]`"
+NO_PUPPET = "Install it in the image instead, in a step before: `packages: [puppet-agent]`"
 
 
 def ansible(tools: Path) -> Path:
@@ -89,7 +89,7 @@ def puppet(tools: Path) -> Path:
         return ensured(tools / f"puppet-{platform.machine()}", make)
     except CommandFailed as error:
         text = f"Puppet cannot be lent to the image: {error}"
-        raise CommandFailed(text, hint=_NO_PUPPET, **error.facts) from error
+        raise CommandFailed(text, hint=NO_PUPPET, **error.facts) from error
 
 
 def _downloaded(packages: Sequence[str], work: Path) -> list[Path]:

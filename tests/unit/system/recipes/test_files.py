@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import string
 import tempfile
@@ -88,7 +89,27 @@ def test_an_owner_that_is_missing_is_named(kitchen: Kitchen) -> None:
         kitchen.do(RecipeStep(work=brought(kitchen, "motd", "motd", owner="nobody-knows")))
 
     assert "nobody-knows" in str(caught.value.facts["stderr"])
-    assert "Do its owner and group exist" in caught.value.hint
+    assert "owner and group must exist" in caught.value.hint
+
+
+def test_names_need_not_be_utf_8(kitchen: Kitchen) -> None:
+    name = os.fsdecode(b"t/caf\xe9")
+    kitchen.write(name, "x")
+
+    kitchen.do(RecipeStep(work=brought(kitchen, "t/", "t")))
+
+    assert (kitchen.root / name).read_text() == "x"
+
+
+def test_a_directory_in_the_way_is_not_removed(kitchen: Kitchen) -> None:
+    kitchen.write("motd", "hello")
+    (kitchen.root / "motd/kept").mkdir(parents=True)
+
+    with pytest.raises(CommandFailed, match="exited with status 1") as caught:
+        kitchen.do(RecipeStep(work=brought(kitchen, "motd", "motd")))
+
+    assert "directory" in str(caught.value.facts["stderr"])
+    assert (kitchen.root / "motd/kept").is_dir()
 
 
 @pytest.mark.parametrize("name", ["../outside", "link", "deep/passwd"])

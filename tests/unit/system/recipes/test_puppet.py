@@ -72,6 +72,20 @@ def test_failures_are_none(kitchen: Kitchen, status: int) -> None:
     )
 
 
+def test_a_machine_with_another_processor_needs_its_own(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kitchen.write("site.pp", "")
+    kitchen.program("uname", "echo pdp11")
+    (kitchen.programs / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(kitchen.programs))  # this host may have Puppet
+
+    with pytest.raises(CommandFailed, match="needs Puppet in the image; ours is for ") as caught:
+        kitchen.do(RecipeStep(work=Puppet(manifest="site.pp")))
+
+    assert "`packages: [puppet-agent]`" in caught.value.hint
+
+
 def test_a_lent_puppet_is_started_by_its_own_loader(tmp_path: Path) -> None:
     for name in (
         "lib/x-linux-gnu/ld-linux-x.so.2", "usr/lib/x-linux-gnu/libruby.so", "usr/bin/ruby3.1",
