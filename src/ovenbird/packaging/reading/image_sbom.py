@@ -19,7 +19,7 @@ from typing import Any
 from ovenbird.domain.contents import ImageContents, InstalledPackage
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.provenance import Made, package_url
-from ovenbird.packaging.reading.sbom import serial
+from ovenbird.packaging.reading.serials import serial
 
 
 def image_sbom(made: Made, contents: ImageContents) -> bytes:

@@ -8,7 +8,6 @@ Source: CycloneDX 1.6; package-url, PURL-SPECIFICATION and PURL-TYPES.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from ovenbird.domain.catalog import PackageFacts
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.packaging.reading.bundled import Bundled, bundled
 from ovenbird.packaging.reading.examined import DEPENDING, words_of
+from ovenbird.packaging.reading.serials import serial
 
 # Fields of relations to what is brought onto the machine, beside what it depends on.
 WISHED = frozenset({"Recommends", "Suggests", "optdepend"})
@@ -59,13 +59,6 @@ def sbom(package: Package, facts: PackageFacts, unpacked: Path | None, *, at_epo
     document.register_dependency(root, parts)
     text: str = JsonV1Dot6(document).output_as_string()
     return text
-
-
-def serial(digest_sha256: str) -> uuid.UUID:
-    """Return a number from a digest. Source: RFC 9562, 5.8: version 8 is free for such use."""
-    number = int(digest_sha256[:32], 16)
-    number = (number & ~(0xF << 76)) | (8 << 76)
-    return uuid.UUID(int=(number & ~(0x3 << 62)) | (0x2 << 62))
 
 
 def _root(package: Package) -> Component:
