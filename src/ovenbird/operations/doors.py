@@ -42,7 +42,7 @@ from ovenbird.system.build_rooms import BaseRooms
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
 from ovenbird.system.qemu import QemuBoots
-from ovenbird.system.workshop import Workshop
+from ovenbird.system.rootless import workshop_here
 
 ANSWERS_WITHIN_S = 3.0  # a connection to an endpoint on this host takes less than a millisecond
 
@@ -76,7 +76,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         channel=repository.channel,
         release_channel=repository.release_channel,
         snapshots=snapshots,
-        workshop=Workshop(state / "bakes", cache=cache_home() / "apt"),
+        workshop=workshop_here(state / "bakes", cache=cache_home() / "apt"),
         rooms=BaseRooms(
             state / "builds",
             cache=cache_home() / "apt-of-builds",  # not the bakes': apt does not wait for its lock

@@ -24,7 +24,7 @@ from ovenbird.system.commands import run
 from ovenbird.system.disks import mounted
 from ovenbird.system.journals import replayed
 from ovenbird.system.locks import file_lock
-from ovenbird.system.mount_namespaces import mount_points, own_mounts
+from ovenbird.system.mount_namespaces import is_confined, mount_points, own_mounts
 from ovenbird.system.package_caches import PackageCaches
 from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted_file_system
 
@@ -99,7 +99,7 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
         for name in ("upper", "work"):
             (place / "layer" / name).mkdir()
         layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
-        options = f"{layers},index=off,metacopy=off,redirect_dir=off"
+        options = f"{layers},index=off,metacopy=off,redirect_dir=nofollow"
         root = stack.enter_context(
             mounted("overlay", place / "root", kind="overlay", options=options)
         )
@@ -111,6 +111,17 @@ def _most_bytes(lower: Path) -> int:
     whole = os.statvfs(lower)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(whole.f_blocks * whole.f_frsize, memory * 9 // 10)
+
+
+def _scratch(stack: ExitStack, place: Path) -> None:
+    """Make a directory in memory; on the disk where memory cannot keep an overlay's marks."""
+    with ExitStack() as trial:
+        trial.enter_context(mounted("tmpfs", place, kind="tmpfs", options="size=90%"))
+        try:
+            os.setxattr(place, "user.ovenbird" if is_confined() else "trusted.ovenbird", b"")
+        except OSError:  # Linux before 6.6 has no attributes of users there
+            return
+        stack.enter_context(trial.pop_all())
 
 
 def furnish(stack: ExitStack, root: Path, *, cache: Path) -> PackageCaches:
@@ -125,8 +136,7 @@ def furnish(stack: ExitStack, root: Path, *, cache: Path) -> PackageCaches:
         options = f"mode={mode:o}"
         stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options=options))
     for name, minor in _DEVICES:
-        os.mknod(root / "dev" / name, stat.S_IFCHR, os.makedev(1, minor))
-        (root / "dev" / name).chmod(0o666)
+        _device(stack, root / "dev" / name, minor)
     for name, target in _DEVICE_LINKS:
         (root / "dev" / name).symlink_to(target)
     for name, mode in (("dev/shm", 0o1777), ("run/lock", 0o1777), (str(INSIDE), 0o755)):
@@ -153,6 +163,16 @@ def host_options() -> list[str]:
     """Return what this host's apt needs to reach its sources, as lines of apt.conf(5)."""
     found: list[str] = _HOST_OPTIONS.findall(run(["apt-config", "dump"], timeout_s=30))
     return found
+
+
+def _device(stack: ExitStack, path: Path, minor: int) -> None:
+    """Make a memory device, or show the host's where nobody may make one."""
+    if is_confined():
+        path.touch()
+        stack.enter_context(mounted(Path("/dev", path.name), path, bind=True))
+        return
+    os.mknod(path, stat.S_IFCHR, os.makedev(1, minor))
+    path.chmod(0o666)
 
 
 def _directory(path: Path, mode: int) -> None:

@@ -172,7 +172,8 @@ def cloned(
 
 
 def _outline(base: RootFileSystem, origin: RootFileSystem, path: Path) -> Clone:
-    run(["e2image", "-r", "-o", str(base.offset), base.disk, path], timeout_s=TIMEOUT_S)
+    # -f: it takes a mount through FUSE for one that is written to.
+    run(["e2image", "-r", "-f", "-o", str(base.offset), base.disk, path], timeout_s=TIMEOUT_S)
     os.truncate(path, base.size)
 
     def written() -> list[Span]:

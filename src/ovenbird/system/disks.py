@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ovenbird.domain.blocks import BLOCK_BYTES, blocks_of_extents
 from ovenbird.system.commands import run
+from ovenbird.system.mount_namespaces import is_confined
 
 TIMEOUT_S = 60.0
 
@@ -72,8 +73,10 @@ def mounted(
         options: As after ``-o``.
         bind: Show a directory or file in a second place.
     """
-    if not (bind and Path(what).is_file()):
+    if not bind or Path(what).is_dir():
         where.mkdir(parents=True, exist_ok=True)
+    if kind == "overlay" and is_confined():
+        options += ",userxattr"  # its own marks, where nobody may set those of `trusted`
     argv = ["mount", *(["--bind"] if bind else []), *(["-t", kind] if kind else [])]
     argv += ["-o", options] if options else []
     run([*argv, str(what), str(where)], timeout_s=TIMEOUT_S)

@@ -8,6 +8,7 @@ metadata format; LUKS On-Disk Format Specification; mkswap(8).
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from ovenbird.domain.errors import InvalidRequest
-from ovenbird.system.disks import mounted
+from ovenbird.system.commands import run
+from ovenbird.system.disks import TIMEOUT_S, mounted
+from ovenbird.system.mount_namespaces import is_confined
 from ovenbird.system.partitions import LINUX, ROOTS, Partition, partitions
 
+LOOPS = Path("/dev/loop-control")
 EXT_SUPERBLOCK = 1024
 BACKUPS = (8_389_632, 33_554_432, 134_217_728)  # the first one; with blocks of 1, 2, 4 KiB
 WAY_OUT = "Set `image.strategy` to `instance`: a builder instance's own kernel reads it"
@@ -112,12 +116,36 @@ def mounted_file_system(
         writable: Replays its journal, too.
         replaying: Read-only, but fails when the journal needs to be replayed.
     """
+    if is_confined() or not LOOPS.exists():
+        with _mounted_by_fuse(what, where) as root:
+            yield root
+        return
     options = ["loop", f"offset={what.offset}", f"sizelimit={what.size}", "noatime"]
     options += [] if writable else ["ro"]
     options += [] if writable or replaying else [_NO_REPLAY[what.kind]]
     options += ["nouuid"] if what.kind is Kind.XFS else []  # its base may be mounted, too
     with mounted(what.disk, where, kind=what.kind, options=",".join(options)) as root:
         yield root
+
+
+@contextmanager
+def _mounted_by_fuse(what: RootFileSystem, where: Path) -> Iterator[Path]:
+    """Mount without a loop device, read-only."""
+    why = "without root" if is_confined() else "on a host without loop devices"
+    if what.kind is not Kind.EXT4 or shutil.which("fuse2fs") is None:
+        needed = "an ext4 root" if what.kind is not Kind.EXT4 else "`fuse2fs`"
+        raise InvalidRequest(
+            f"A bake {why} needs {needed}; `{what.disk.name}` has {what.kind}",
+            hint="Bake as root on a host with loop devices (kernel module `loop`), or "
+            "set `image.strategy` to `instance`",
+        )
+    where.mkdir(parents=True, exist_ok=True)
+    options = f"ro,offset={what.offset},fakeroot,allow_other"
+    run(["fuse2fs", "-o", options, what.disk, where], timeout_s=TIMEOUT_S)
+    try:
+        yield where
+    finally:
+        run(["umount", where], timeout_s=TIMEOUT_S)
 
 
 def _largest(found: tuple[Partition, ...], kinds: frozenset[str]) -> Partition | None:

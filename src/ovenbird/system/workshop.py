@@ -65,6 +65,7 @@ class Workshop:
             repository: Where packages come from.
             progress: Told each line that programs print.
         """
+        base_roots.sweep_dead(self._directory)
         place, cache = self._directory / key[:16], self._apt_cache(disk)
         with base_roots.opened(disk, place, bounded=True) as base, ExitStack() as stack:
             caches = base_roots.furnish(stack, base.root, cache=cache)
