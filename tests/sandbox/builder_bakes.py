@@ -96,6 +96,7 @@ class Bakes:
     directory: Path
     base_image_id: str
     ahead: timedelta = timedelta()
+    strategy: BakeStrategy = BakeStrategy.INSTANCE
 
     def __post_init__(self) -> None:
         self.said: list[str] = []
@@ -124,7 +125,7 @@ class Bakes:
             app="hello", version=version, commit="c" * 40, release_id="hello-ccccccc-1",
             base_image_id=ImageId(self.base_image_id), packages=(), repository=STATE, fresh=fresh,
             recipe=tuple(RecipeStep(work=Shell(lines=(step,))) for step in (version, *steps)),
-            strategy=BakeStrategy.INSTANCE,
+            strategy=self.strategy,
         )  # fmt: skip
         nothing: Any = None
         kitchen = Kitchen(
@@ -133,7 +134,7 @@ class Bakes:
         return bake(request, kitchen=kitchen, progress=self.said.append)
 
     def temporary(self) -> list[str]:
-        """Return everything that is marked as a builder's, and keys and locks of this host."""
+        """Return everything that is marked as a builder's, and keys on this host."""
         ec2 = self.account.ec2
         only: Any = [{"Name": "tag-key", "Values": [TEMPORARY_TAG]}]
         groups = ec2.describe_security_groups(Filters=only)["SecurityGroups"]
@@ -146,8 +147,12 @@ class Bakes:
             *(one["KeyName"] for one in ec2.describe_key_pairs(Filters=only)["KeyPairs"]),
             *(one["ImageId"] for one in ec2.describe_images(Filters=only)["Images"]),
             *(one["SnapshotId"] for one in ec2.describe_snapshots(Filters=only)["Snapshots"]),
-            *(path.name for path in self.directory.glob("*") if path.name not in {"gate", "logs"}),
+            *(path.name for path in self.directory.glob("????????")),
         ]
+
+    def locks(self) -> list[str]:
+        """Return the locks of bakes that are under way, or did not end well."""
+        return [path.name for path in self.directory.glob("*.lock")]
 
     def made(self, version: str) -> int:
         """Return how many images of a version there are."""
@@ -200,7 +205,7 @@ def killed(bakes: Bakes, call: str, endpoint: Endpoint) -> Death:
         call=call,
         signal=os.WTERMSIG(status),
         left=left,
-        left_after=bakes.temporary(),
+        left_after=bakes.temporary() + bakes.locks(),
         images=bakes.made(version),
     )
 

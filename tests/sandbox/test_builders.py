@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from ovenbird.domain.errors import CommandFailed, Conflict
+from ovenbird.domain.errors import (
+    CapacityShortage,
+    CloudError,
+    CommandFailed,
+    Conflict,
+    InvalidRequest,
+    Throttled,
+)
 from ovenbird.domain.images import BakeStrategy
 from ovenbird.sandbox.endpoint import Endpoint
 from tests.sandbox.builder_bakes import CALLS, STATE, Bakes
@@ -61,7 +70,62 @@ def test_meanwhile_everything_is_marked_and_imdsv2_is_required(
     assert temporary[2] == instance["KeyName"]
     (interface,) = instance["NetworkInterfaces"]
     assert [group["GroupName"] for group in interface["Groups"]] == [instance["KeyName"]]
-    assert len(temporary) == 5  # instance, group, key pair, directory, lock
+    assert len(temporary) == 4  # instance, group, key pair, directory
+    assert bakes.locks() == []
+
+
+def test_a_base_that_is_billed_is_baked_by_a_builder_and_stays_billed(bakes: Bakes) -> None:
+    ec2 = bakes.account.ec2
+    (root,) = ec2.describe_images(ImageIds=[bakes.base_image_id])["Images"][0][
+        "BlockDeviceMappings"
+    ]
+    bakes.base_image_id = ec2.register_image(
+        Name=f"billed-{uuid.uuid4()}",
+        Architecture="x86_64",
+        VirtualizationType="hvm",
+        RootDeviceName="/dev/xvda",
+        BillingProducts=["bp-6fa54006"],
+        BlockDeviceMappings=[
+            {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": root["Ebs"]["SnapshotId"]}}
+        ],
+    )["ImageId"]
+    bakes.strategy = BakeStrategy.AUTO
+
+    baked = bakes.bake("1.2")
+
+    assert baked.strategy is BakeStrategy.INSTANCE
+    assert baked.image.usage_operation == "RunInstances:0010"
+    assert any("has billing products" in line for line in bakes.said)
+    bakes.strategy = BakeStrategy.DIRECT
+    with pytest.raises(InvalidRequest, match="RegisterImage does not carry over"):
+        bakes.bake("1.3")
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "error", "hint"),
+    [
+        ("RunInstances", "InsufficientInstanceCapacity", CapacityShortage, "instance_type"),
+        ("RunInstances", "OptInRequired", CloudError, "Accept the terms"),
+        ("AuthorizeSecurityGroupIngress", "RequestLimitExceeded", Throttled, ""),
+        ("CreateImage", "InternalError", Throttled, ""),
+        ("ModifyImageAttribute", "UnauthorizedOperation", CloudError, "allow it"),
+    ],
+)
+def test_a_refused_call_leaves_nothing(
+    bakes: Bakes, call: str, code: str, error: type[CloudError], hint: str
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "not now"}}, call)
+
+    bakes.account.ec2.meta.events.register(f"before-call.ec2.{call}", refuse)
+    with pytest.raises(error, match=code) as caught:
+        bakes.bake("1.4")
+    bakes.account.ec2.meta.events.unregister(f"before-call.ec2.{call}", refuse)
+
+    assert hint in caught.value.hint
+    assert bakes.temporary() == []
+    bakes.builders.sweep(bakes.said.append)
+    assert bakes.locks() == []
 
 
 def test_a_failing_step_leaves_nothing(bakes: Bakes) -> None:

@@ -11,6 +11,7 @@ Source: EC2 API reference, CreateImage, ModifyImageAttribute (ImdsSupport), Dere
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,8 @@ class BuilderImages:
     ) -> Image:
         """Make an image of a stopped instance, tagged as its snapshots are.
 
+        One that cannot be offered is removed again.
+
         Raises:
             Conflict: Another image has the name.
             CloudError: AWS could not make it.
@@ -70,8 +73,13 @@ class BuilderImages:
                     {"ResourceType": "snapshot", "Tags": pairs},
                 ],
             )["ImageId"]
-        self._await(ImageId(image_id), mark, progress)
-        return self._offer(ImageId(image_id), tags)
+        try:
+            self._await(ImageId(image_id), mark, progress)
+            return self._offer(ImageId(image_id), tags)
+        except BaseException:
+            with suppress(CloudError):  # then the next bake does it
+                self.sweep(lambda found: found == mark)
+            raise
 
     def sweep(self, is_dead: IsDead) -> tuple[str, ...]:
         """Remove images that were not finished, and their snapshots; return the ids."""

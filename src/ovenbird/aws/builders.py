@@ -132,7 +132,7 @@ class Builders:
                 yield place
             finally:
                 shutil.rmtree(place)
-                lock.unlink()
+            lock.unlink()  # not after a failure: by it the next bake knows what is dead
 
     @contextmanager
     def _gate(self) -> Iterator[None]:

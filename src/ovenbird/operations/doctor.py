@@ -28,8 +28,10 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "apt-config": "apt",
 }
-# Some formats, and a second opinion: nothing else works less without them.
+# Builder instances, some formats, and a second opinion: nothing else works less without them.
 OPTIONAL_PROGRAMS = {
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
     "rpm": "rpm",
     "rpm2archive": "rpm2cpio",
     "lintian": "lintian",
