@@ -28,7 +28,7 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "apt-config": "apt",
 }
-# Builder instances, some formats, and a second opinion: nothing else works less without them.
+# Builder instances, some formats, a second opinion, boot checks: nothing else works less.
 OPTIONAL_PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
@@ -36,6 +36,8 @@ OPTIONAL_PROGRAMS = {
     "rpm2archive": "rpm2cpio",
     "lintian": "lintian",
     "rpmlint": "rpmlint",
+    "systemd-nspawn": "systemd-container",
+    "qemu-system-x86_64": "qemu-system-x86",
 }
 SANDBOX_PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
