@@ -28,7 +28,7 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "apt-config": "apt",
 }
-# Builder instances, some formats, a second opinion, boot checks: nothing else works less.
+# Builder instances, some formats, a second opinion, boot checks: all else works without them.
 OPTIONAL_PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
