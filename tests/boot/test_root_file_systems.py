@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import CommandFailed, InvalidRequest, OvenbirdError
-from ovenbird.system import base_roots, clones, layers
+from ovenbird.system import base_roots, clones, layers, root_file_systems
 from ovenbird.system.disks import mounted
 from ovenbird.system.root_file_systems import find_root, mounted_root
 from tests.boot.small_disks import (
@@ -194,3 +194,25 @@ def test_a_damaged_file_system_is_no_image(tmp_path: Path) -> None:
             file.write(b"\xff" * 1024)
         with pytest.raises(CommandFailed):
             applied(base)
+
+
+def test_without_loop_devices_the_bits_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = made(tmp_path / "d.raw", "ext4", tree)
+    wanted = baked(disk, tmp_path / "place", change).blocks
+    monkeypatch.setattr(root_file_systems, "LOOPS", tmp_path / "none")
+
+    assert baked(disk, tmp_path / "place", change).blocks == wanted
+
+
+def test_without_loop_devices_xfs_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = made(tmp_path / "d.raw", "xfs", tree)
+    monkeypatch.setattr(root_file_systems, "LOOPS", tmp_path / "none")
+
+    with pytest.raises(InvalidRequest, match="without loop devices needs an ext4 root") as caught:
+        baked(disk, tmp_path / "place", change)
+
+    assert "module `loop`" in caught.value.hint

@@ -12,6 +12,7 @@ from pathlib import Path
 from ovenbird.config.settings import state_home
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.operations.opening import Installation
+from ovenbird.system import rootless
 from ovenbird.system.caches import free_mib
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.disk_cache import DiskCache
@@ -24,6 +25,7 @@ PROGRAMS = {
     "dpkg-deb": "dpkg",
     "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
+    "e2image": "e2fsprogs",
     "unshare": "util-linux",
     "setpriv": "util-linux",
     "apt-config": "apt",
@@ -34,6 +36,9 @@ OPTIONAL_PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "rpm": "rpm",
     "rpm2archive": "rpm2cpio",
+    "fuse2fs": "fuse2fs",  # bakes without root
+    "newuidmap": "uidmap",  # likewise
+    "qemu-storage-daemon": "qemu-system-common",  # roots other than ext4 that are large
     "lintian": "lintian",
     "rpmlint": "rpmlint",
     "systemd-nspawn": "systemd-container",
@@ -76,6 +81,16 @@ def examine(installation: Installation, *, disks: bool = False) -> tuple[Finding
     """
     found = (*_programs(), *_machine(), *_settings(installation))
     return (*found, *_disks(installation)) if disks else found
+
+
+def _rights() -> Finding:
+    """Look whether this account may bake: as root, or in namespaces of its own."""
+    if os.geteuid() == 0:
+        return Finding(what="root", ok=True)
+    lacking = rootless.missing()
+    return Finding(
+        what="bakes without root", ok=not lacking, hint=f"provide {lacking}, or use sudo"
+    )
 
 
 def _disks(installation: Installation) -> tuple[Finding, ...]:
@@ -121,7 +136,7 @@ def _is_installed(name: str) -> bool:
 def _machine() -> tuple[Finding, ...]:
     free_gib = free_mib(state_home()) / 1024
     return (
-        Finding(what="root", ok=os.geteuid() == 0, hint="bakes need mounts: use sudo"),
+        _rights(),
         Finding(
             what=f"{FREE_GIB} GiB of free disk",
             ok=free_gib >= FREE_GIB,
