@@ -23,14 +23,13 @@ from ovenbird.domain.image_retention import (
     plan_images,
     refuse_strange,
 )
-from ovenbird.domain.images import ImageId
+from ovenbird.domain.images import COPIED_FROM_TAG, ImageId
 from ovenbird.domain.ports import ImageLives, Progress
 from ovenbird.domain.releases import Phase
 from ovenbird.operations.clusters import list_clusters
 from ovenbird.operations.opening import Installation
 from ovenbird.pipeline.ports import Environment
 
-COPIED_FROM_TAG = "ovenbird:copied-from"
 _DONE = {
     Step.RESTORE: "Restored",
     Step.DEPRECATE: "Deprecated",
