@@ -19,7 +19,7 @@ from typing import Any
 import botocore.endpoint
 import pytest
 
-from ovenbird.aws import block_transports
+from ovenbird.aws import block_calls, block_transports
 from ovenbird.aws.clients import Account
 from ovenbird.domain.blocks import BLOCK_BYTES
 from ovenbird.domain.errors import CloudError, OvenbirdError
@@ -47,6 +47,7 @@ def _hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _: None))
         patched.setattr(block_store, "SEAL_S", 0.02)
+        patched.setattr(block_calls, "PATIENCE", timedelta(seconds=1))
         yield
 
 
