@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, VERSION_TAG, ImageId
+from ovenbird.domain.images import (
+    APP_TAG,
+    BAKE_KEY_TAG,
+    BOOT_CHECK_TAG,
+    UNFIT,
+    VERSION_TAG,
+    ImageId,
+)
 from tests.pipeline.conftest import Line
 from tests.pipeline.installation import Said, here
 from tests.pipeline.worlds import BASE, PROD, World
@@ -114,3 +121,14 @@ def test_an_image_that_nobody_else_gets_may_be_encrypted_by_any_key(line: Line) 
 
     assert said.status == 0, said.err
     assert len(line.world.look().images) == 1
+
+
+def test_an_image_that_failed_its_boot_check_is_shared_with_nobody(world: World) -> None:
+    with world.state() as state:
+        state.images[0] = replace(IMAGE, tags={**TAGS, BOOT_CHECK_TAG: UNFIT})
+
+    said = share(world, "--environment", "prod", "--yes")
+
+    assert said.status == 2
+    assert "failed its boot check" in said.err
+    assert world.look().log == []

@@ -103,10 +103,16 @@ def plan_share(installation: Installation, image: str, whom: Whom) -> Proposal:
 
     Raises:
         NotFound: There is no such image or environment.
-        InvalidRequest: Nobody is named, or the key that encrypts it can be shared with nobody.
+        InvalidRequest: Nobody is named, the image failed its boot check, or the key that
+            encrypts it can be shared with nobody.
         CloudError: AWS refused a call.
     """
     request = _request(installation, image, whom)
+    if request.image.is_unfit:
+        raise InvalidRequest(
+            f"`{request.image.name}` failed its boot check: it is offered to nobody",
+            hint="Bake again, or `ovenbird image boot-check` it when what it needs is there",
+        )
     ports = installation.ports
     key = request.image.kms_key
     refuse_unshareable(request, ports.owner(request.region).key(key) if key else None)
