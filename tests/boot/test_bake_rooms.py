@@ -27,6 +27,7 @@ from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.system import hands, installing, overlays
 from ovenbird.system.directory_storage import DirectoryStorage
+from ovenbird.system.root_file_systems import uuid_of
 from ovenbird.system.workshop import Room, Workshop
 from tests.unit.packaging.repositories import package_of
 from tests.unit.packaging.writing import content, service, spec, written
@@ -241,6 +242,7 @@ REAL = (
     "/opt/own/bin/python -c 'import email.message, http.server, pip'",
     f"mkdir -p /usr/share/man/man1 && {INSTALL} default-jre-headless ca-certificates-java",
     f"{INSTALL} $({OTHER_KERNEL}) && test $(ls /boot/initrd.img-* | wc -l) = 2",
+    f"{INSTALL} grub2-common grub-pc-bin && mkdir -p /boot/grub && update-grub",
     "useradd --create-home somebody && date +'today: %F'",
 )
 
@@ -254,6 +256,8 @@ def test_bakes_of_real_packages_are_bit_identical_on_another_day_and_elsewhere(
         room.clean()
         room.check()
         first, notes = digest(room), room.notes()
+        menu = (room._base.root / "boot/grub/grub.cfg").read_text()
+        uuid = uuid_of(room._base.file_system)
 
     elsewhere = replace_home(place, tmp_path / "another directory")
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
@@ -272,6 +276,8 @@ def test_bakes_of_real_packages_are_bit_identical_on_another_day_and_elsewhere(
         os.umask(before)
 
     assert second == first
+    assert menu.count(f"root=UUID={uuid} ") >= 2  # one for each kernel
+    assert "root=/dev" not in menu
     assert len({line for line in place.said if line.startswith("today: ")}) == 2
     assert notes == ()
     assert place.left() == elsewhere.left() == []

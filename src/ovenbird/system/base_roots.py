@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovenbird.domain.errors import Conflict
+from ovenbird.system import root_devices
 from ovenbird.system.commands import run
 from ovenbird.system.disks import mounted
 from ovenbird.system.journals import replayed
@@ -31,7 +32,7 @@ from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted
 INSIDE = Path("run/ovenbird")
 POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in it; Source: invoke-rc.d(8)
 _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
-_AS_LOCALHOST = 'echo localhost >/proc/sys/kernel/hostname; exec chroot "$@"'
+_AS_LOCALHOST = 'hostname localhost; exec chroot "$@"'
 _APT_OPTIONS = (
     'Acquire::Languages "none";',  # nobody reads descriptions
     'Dpkg::Use-Pty "false";',  # there is none
@@ -101,7 +102,7 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
         layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
         options = f"{layers},index=off,metacopy=off,redirect_dir=nofollow"
         root = stack.enter_context(
-            mounted("overlay", place / "root", kind="overlay", options=options)
+            mounted(root_devices.DEVICE, place / "root", kind="overlay", options=options)
         )
         yield BaseRoot(place=place, root=root, file_system=file_system, origin=origin)
 

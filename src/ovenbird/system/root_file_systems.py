@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     BTRFS = "btrfs"
 
 
+_UUIDS = {Kind.EXT4: EXT_SUPERBLOCK + 104, Kind.XFS: 32, Kind.BTRFS: 0x10020}  # bytes from it
 _NO_REPLAY = {Kind.EXT4: "noload", Kind.XFS: "norecovery", Kind.BTRFS: "rescue=nologreplay"}
 
 
@@ -146,6 +148,12 @@ def _mounted_by_fuse(what: RootFileSystem, where: Path) -> Iterator[Path]:
         yield where
     finally:
         run(["umount", where], timeout_s=TIMEOUT_S)
+
+
+def uuid_of(what: RootFileSystem) -> str:
+    """Return the UUID by which boot loaders and fstab(5) name a root file system."""
+    with what.disk.open("rb") as file:
+        return str(uuid.UUID(bytes=os.pread(file.fileno(), 16, what.offset + _UUIDS[what.kind])))
 
 
 def _largest(found: tuple[Partition, ...], kinds: frozenset[str]) -> Partition | None:

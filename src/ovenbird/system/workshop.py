@@ -28,7 +28,9 @@ from ovenbird.system import (
     image_contents,
     installing,
     normalising,
+    other_mounts,
     overlays,
+    root_devices,
     services,
 )
 from ovenbird.system.applying import Applied
@@ -69,6 +71,7 @@ class Workshop:
         place, cache = self._directory / key[:16], self._apt_cache(disk)
         with base_roots.opened(disk, place, bounded=True) as base, ExitStack() as stack:
             caches = base_roots.furnish(stack, base.root, cache=cache)
+            root_devices.show(base.root, lower=base.lower, file_system=base.file_system)
             log = stack.enter_context(logs.kept(self._log(key), tell=progress))
             hands = ChrootHands(base.root, tell=log)
             installer = stack.enter_context(installing.connected(hands, repository))
@@ -122,11 +125,13 @@ class Room:
         )
 
     def check(self) -> None:
-        """Find services of our packages that would not start at boot.
+        """Find what would be otherwise on the machine than it looks here.
 
         Raises:
-            CommandFailed: There is one.
+            CommandFailed: A service of our packages would not start at boot.
+            InvalidRequest: Files were written where the machine mounts another file system.
         """
+        other_mounts.refuse_hidden(self._base.root, upper=self._base.upper)
         brought = services.brought(self._base.upper)
         self._notes += services.check(self._base.root, changed=brought, ours=self._ours)
 
