@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import CommandFailed, InvalidRequest, OvenbirdError
-from ovenbird.system import base_roots, clones, layers, root_file_systems
+from ovenbird.system import base_roots, clones, layers, mapped_files, root_file_systems
 from ovenbird.system.disks import mounted
 from ovenbird.system.root_file_systems import find_root, mounted_root
 from tests.boot.small_disks import (
@@ -216,3 +216,29 @@ def test_without_loop_devices_xfs_is_refused_with_the_way_out(
         baked(disk, tmp_path / "place", change)
 
     assert "module `loop`" in caught.value.hint
+
+
+def test_mapped_files_are_read_as_the_kernel_reads_them(tmp_path: Path) -> None:
+    def fill(root: Path) -> None:
+        (root / "empty").touch()
+        (root / "small").write_bytes(b"small")
+        (root / "large").write_bytes(os.urandom(3_000_001))
+        with (root / "sparse").open("wb") as file:
+            for at in range(0, 100 * 8192, 8192):  # more extents than are asked for at once
+                os.pwrite(file.fileno(), b"data", at)
+            file.truncate(1_000_000)
+        with (root / "holes").open("wb") as file:
+            os.pwrite(file.fileno(), b"end", 50_000)
+        descriptor = os.open(root / "reserved", os.O_CREAT | os.O_WRONLY)
+        os.posix_fallocate(descriptor, 0, 40_000)
+        os.close(descriptor)
+
+    disk = made(tmp_path / "d.raw", "ext4", fill, garbage=b"garbage!" * 512)
+    root = find_root(disk)
+    with (
+        clones.copied(root, tmp_path / "part") as part,
+        part.disk.open("rb") as image,
+        mounted_root(part.disk, tmp_path / "root") as found,
+    ):
+        for path in sorted(path for path in found.iterdir() if path.is_file()):
+            assert mapped_files.read(path, image.fileno()) == path.read_bytes(), path.name

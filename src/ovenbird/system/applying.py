@@ -73,8 +73,9 @@ def _change(base: BaseRoot, clone: Clone, changed: Sequence[Change]) -> None:
 
 def _verify(base: BaseRoot, clone: Clone, changed: Sequence[Change]) -> None:
     """Look at each change through the kernel: is the image what the overlay shows?"""
+    image = clone.path if clone.base.kind is Kind.EXT4 else None
     with mounted_file_system(clone.root, base.place / "check") as made:
-        wrong = not_carried_over(changed, base.upper, made)
+        wrong = not_carried_over(changed, base.upper, made, image=image)
     if wrong:
         raise CommandFailed(
             f"The image differs from what was installed, first at `/{wrong[0]}`",

@@ -10,14 +10,18 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ovenbird.domain.errors import InvalidRequest
+from ovenbird.system import mapped_files
 
 NOT_IN_IMAGES = frozenset({"proc", "sys", "dev", "run", "tmp"})  # mount points of a machine
 THREADS = 4  # two wait for the disk while two compare
 PIECE_BYTES = 1 << 20
+WHOLE_BYTES = 64 << 20  # smaller files are compared in one piece
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
@@ -151,7 +155,9 @@ def _lstat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _same(written: Written, upper: Path, other: Path, below: os.stat_result) -> bool:
+def _same(
+    written: Written, upper: Path, other: Path, below: os.stat_result, *, image: int | None = None
+) -> bool:
     """Tell whether nothing that an image keeps differs; times do not count."""
     status, mine = written.status, upper / written.path
     facts = [(s.st_mode, s.st_uid, s.st_gid, s.st_rdev) for s in (status, below)]
@@ -161,10 +167,12 @@ def _same(written: Written, upper: Path, other: Path, below: os.stat_result) -> 
         return mine.readlink() == other.readlink()
     if not stat.S_ISREG(status.st_mode):
         return True
-    return status.st_size == below.st_size and _have_same_bytes(mine, other)
+    return status.st_size == below.st_size and _have_same_bytes(mine, other, image)
 
 
-def _have_same_bytes(one: Path, other: Path) -> bool:
+def _have_same_bytes(one: Path, other: Path, image: int | None) -> bool:
+    if image is not None and one.stat().st_size <= WHOLE_BYTES:
+        return one.read_bytes() == mapped_files.read(other, image)
     with one.open("rb") as first, other.open("rb") as second:
         while True:
             data = first.read(PIECE_BYTES)
@@ -174,17 +182,27 @@ def _have_same_bytes(one: Path, other: Path) -> bool:
                 return True
 
 
-def not_carried_over(changed: Sequence[Change], upper: Path, made: Path) -> list[str]:
+def not_carried_over(
+    changed: Sequence[Change], upper: Path, made: Path, *, image: Path | None = None
+) -> list[str]:
     """Return the paths whose change did not arrive in *made*.
 
     Looked at is all that an image keeps: kind, mode, owner, bytes, attributes, links.
+
+    Args:
+        changed: What :func:`changes` found.
+        upper: The overlay's upper directory.
+        made: Where the image is mounted.
+        image: The file that is mounted there, where it holds nothing but the file system.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        arrived = pool.map(lambda change: _carried_over(change, upper, made), changed)
+    with ExitStack() as stack, ThreadPoolExecutor(THREADS) as pool:
+        file = stack.enter_context(image.open("rb")).fileno() if image else None
+        look = partial(_carried_over, upper=upper, made=made, image=file)
+        arrived = pool.map(look, changed)
         return [change.path for change, did in zip(changed, arrived, strict=True) if not did]
 
 
-def _carried_over(change: Change, upper: Path, made: Path) -> bool:
+def _carried_over(change: Change, *, upper: Path, made: Path, image: int | None) -> bool:
     path = made / change.path
     there = _lstat(path)
     if isinstance(change, Removed):
@@ -193,4 +211,4 @@ def _carried_over(change: Change, upper: Path, made: Path) -> bool:
         return False
     if change.link_to:
         return os.path.samestat(there, (made / change.link_to).lstat())
-    return _same(change, upper, path, there)
+    return _same(change, upper, path, there, image=image)
