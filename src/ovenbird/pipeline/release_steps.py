@@ -293,6 +293,9 @@ def recipe_files(step: Step, request: ReleaseRequest, app: AppSpec) -> Iterator[
         shutil.rmtree(work_place(step.ports, request), ignore_errors=True)
 
 
+_WORDS = {PackageFormat.DEB: "a deb", PackageFormat.RPM: "an rpm"}
+
+
 def _pins(app: AppSpec, packages: tuple[Package, ...], base: Image) -> tuple[PackagePin, ...]:
     """Return what is installed: the packages that the manifest names, for the base's processor.
 
@@ -301,6 +304,9 @@ def _pins(app: AppSpec, packages: tuple[Package, ...], base: Image) -> tuple[Pac
     """
     fitting = {"all", _ARCHITECTURES.get(base.architecture, base.architecture)}
     wanted = app.image.packages or (app.package.name,)
+    built = {package.format for package in packages if package.name in wanted}
+    only_rpm = built >= {PackageFormat.RPM} and PackageFormat.DEB not in built
+    kind = PackageFormat.RPM if only_rpm else PackageFormat.DEB
     found = tuple(
         PackagePin(
             name=package.name,
@@ -309,13 +315,12 @@ def _pins(app: AppSpec, packages: tuple[Package, ...], base: Image) -> tuple[Pac
             digest_sha256=package.digest_sha256,
         )
         for package in packages
-        if package.format is PackageFormat.DEB
-        and package.name in wanted
-        and package.architecture in fitting
+        if package.format is kind and package.name in wanted and package.architecture in fitting
     )
     if missing := [name for name in wanted if name not in {pin.name for pin in found}]:
         raise InvalidRequest(
-            f"`{missing[0]}` is not built as a deb for {base.architecture}, as the image needs it",
+            f"`{missing[0]}` is not built as {_WORDS[kind]} for {base.architecture}, "
+            "as the image needs it",
             hint="Mend `formats` and `architecture` in ovenbird.yaml, or `image.packages`",
         )
     return found
