@@ -18,7 +18,6 @@ import re
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ from ovenbird.domain.blocks import BLOCK_BYTES
 from ovenbird.domain.boot_checks import BootReport, Probe
 from ovenbird.domain.images import Image
 from ovenbird.domain.ports import Progress
-from ovenbird.system import applying, base_roots, boot_guests, overlays
+from ovenbird.system import applying, base_roots, boot_containers, boot_guests, overlays
 from ovenbird.system.commands import end_group, spawn
 from ovenbird.system.disks import clone
 
@@ -75,7 +74,7 @@ class QemuBoots:
             CommandFailed: It cannot be mounted or changed.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        base_roots.sweep_dead(self._directory)
+        boot_containers.sweep(self._directory)
         if self._may_use_kvm():
             progress(f"Booting `{image.name}` in QEMU with KVM")
             report = self._booted(image, disk, probe, accelerator="kvm")
@@ -99,19 +98,17 @@ class QemuBoots:
         nonce = secrets.token_hex(16)
         within_s = KVM_WITHIN_S if accelerator == "kvm" else self._within_s
         port = _free_port() if probe.port else 0
-        with (
-            _prepared(disk, self._directory / nonce[:12], nonce) as copy,
-            tempfile.NamedTemporaryFile(prefix="ovenbird-console-") as console,
-        ):
+        with _prepared(disk, self._directory / nonce[:12], nonce) as copy:
+            console = copy.with_name("console")
             argv = command(copy, accelerator=accelerator, is_uefi=_is_uefi(image),
-                           console=Path(console.name), ports=(port, probe.port))  # fmt: skip
-            with tempfile.TemporaryFile() as output:
+                           console=console, ports=(port, probe.port))  # fmt: skip
+            with console.open("ab") as output:
                 process = spawn(argv, output=output)
                 try:
                     return boot_guests.Guest(
                         engine=f"{self.engine}, {accelerator}",
                         nonce=nonce,
-                        console=Path(console.name),
+                        console=console,
                         has_ended=lambda: process.poll() is not None,
                         ask=lambda: boot_guests.ask(port, probe.path),
                     ).watched(probe, within_s=within_s)
@@ -141,7 +138,8 @@ def command(
         "-machine", "q35", "-accel", accelerator,
         "-cpu", "host" if accelerator == "kvm" else "max",
         "-smp", str(PROCESSORS), "-m", str(MEMORY_MIB),
-        "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{console}",
+        "-nodefaults", "-display", "none", "-no-reboot",
+        "-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console",
         *(["-drive", drive] if is_uefi else []),
         "-drive", f"if=none,id=root,format=raw,cache=unsafe,file={disk}",
         "-device", "nvme,drive=root,serial=vol-boot-check",

@@ -38,7 +38,8 @@ def test_qemu_has_a_disk_as_on_nitro_and_no_way_out(monkeypatch: pytest.MonkeyPa
     assert found == [
         "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64",
         "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024",
-        "-nodefaults", "-display", "none", "-no-reboot", "-serial", "file:/c",
+        "-nodefaults", "-display", "none", "-no-reboot",
+        "-chardev", "file,id=console,path=/c,append=on", "-serial", "chardev:console",
         "-drive", "if=pflash,format=raw,readonly=on,file=/dev/null",
         "-drive", "if=none,id=root,format=raw,cache=unsafe,file=/d.raw",
         "-device", "nvme,drive=root,serial=vol-boot-check",
