@@ -38,6 +38,7 @@ from ovenbird.system import nspawn as shared
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, run, spawn
 from ovenbird.system.control_groups import ControlGroup
+from ovenbird.system.mount_namespaces import OTHERS
 
 TIMEOUT_S = 30.0
 CONSOLE_GROWS = 8  # times what is kept
@@ -45,7 +46,6 @@ KILLED_WITHIN = timedelta(seconds=5)
 HALT = signal.SIGRTMIN + 3  # systemd(1), "Signals"
 REBOOT = signal.SIGINT  # ctrl-alt-del
 REBOOTS_STATUS = 133  # of nspawn with --keep-unit: whoever started it shall start it again
-OTHERS = ("*/disks/snap-*", "*/machines/i-*/root")  # mount points of other machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

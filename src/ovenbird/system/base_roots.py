@@ -92,7 +92,7 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
         sweep(place)
         place.mkdir(parents=True)
         stack.callback(sweep, place)
-        stack.enter_context(own_mounts())
+        stack.enter_context(own_mounts(place, disk))
         file_system = stack.enter_context(replayed(origin, place=place))
         lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
         size = f"size={_most_bytes(lower) if bounded else '90%'}"

@@ -30,13 +30,13 @@ from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, end_group, spawn
 from ovenbird.system.control_groups import ControlGroup
 from ovenbird.system.locks import file_lock
+from ovenbird.system.mount_namespaces import OTHERS
 
 WITHIN_S = 120.0
 GONE_WITHIN = timedelta(seconds=5)
 ADDRESS = "172.31.255.10/16"
 PROGRAMS = ("systemd-nspawn", "unshare", "ip")
 CONSOLE = "console"
-OTHERS = ("*/bakes/*", "*/builds/*", "*/boots/*", "*/disks/snap-*", "*/machines/i-*/root")
 _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 _HOSTS = {"aarch64": "arm64"}  # the kernel's words → EC2's, where they differ
 _NETWORK = f"""

@@ -14,18 +14,28 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.system.commands import run
 
 CLONE_NEWNS = 0x00020000  # Source: linux/sched.h
+MNT_DETACH = 2  # Source: umount(2)
+# Mount points of bakes, builds, boot checks and machines, as patterns of a shell.
+OTHERS = ("*/bakes/*", "*/builds/*", "*/boots/*", "*/disks/snap-*", "*/machines/i-*/root")
 ALL_IDS = ["0", "0", "4294967295"]  # the map of the namespace that a host begins with
 
 
 @contextmanager
-def own_mounts() -> Iterator[None]:
+def own_mounts(*needed: Path) -> Iterator[None]:
     """Give the calling thread a mount namespace of its own, for as long as the block runs.
+
+    What bakes and machines beside this one have mounted is not in it: a copy of a mount keeps
+    its disk busy, and they could not let go of it before this one ends.
+
+    Args:
+        needed: Files and directories of which the mounts stay, beside the working directory's.
 
     Raises:
         OvenbirdError: This process may not mount.
@@ -42,6 +52,8 @@ def own_mounts() -> Iterator[None]:
             )
         try:
             run(["mount", "--make-rslave", "/"], timeout_s=10)  # nothing of it goes out
+            for point in reversed(_of_others(Path.cwd(), *needed)):
+                libc.umount2(os.fsencode(point), MNT_DETACH)  # whether it can or not
             yield
         finally:
             libc.setns(before, CLONE_NEWNS)
@@ -54,6 +66,16 @@ def own_mounts() -> Iterator[None]:
 def is_confined() -> bool:
     """Tell whether this process lives in a user namespace: root there is not root of the host."""
     return Path("/proc/self/uid_map").read_text(encoding="ascii").split() != ALL_IDS
+
+
+def _of_others(*needed: Path) -> list[str]:
+    """Return the mount points of others; none that leads to what is needed."""
+    return [
+        point
+        for point in mount_points()
+        if any(fnmatch(point, pattern) for pattern in OTHERS)
+        and not any(path.is_relative_to(point) for path in needed)
+    ]
 
 
 def mount_points() -> list[str]:
