@@ -1,4 +1,8 @@
-"""Packages to bake, in a signed repository: 1 MB, 60 MB and 500 MB, the same on every machine."""
+"""Packages to bake, in a signed repository: 1 MB, 60 MB and 500 MB, the same on every machine.
+
+Each bake begins from a repository state of its own, as each release does: so something else
+is published before it, and whoever keeps indexes has to read this one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 
 from bench import trees
 from bench.packagers import VERSION, ours
+from bench.repositories import Packages, described
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.packages import Package, PackageFormat
@@ -35,17 +40,24 @@ class Published:
     directory: Path
 
 
-def publish(sizes: list[str], work: Path) -> Published:
-    """Make a package of each size, and publish them in one signed state."""
-    packages = {size: _package(size, work) for size in sizes}
-    directory = work / "repository"
-    repository = PackageRepository(
-        DirectoryStorage(directory), name="main", signer=SigningKey(work / "keys")
-    )
-    state = repository.publish(list(packages.values()), channel="candidate", at=AT)
-    return Published(
-        pins={s: _pin(p) for s, p in packages.items()}, state=state, directory=directory
-    )
+class Publisher:
+    """Makes the packages once, and publishes them in one signed state after another."""
+
+    def __init__(self, sizes: list[str], work: Path) -> None:
+        self._packages = {size: _package(size, work) for size in sizes}
+        self._others, self._directory = Packages(work / "others", "deb"), work / "repository"
+        self._repository = PackageRepository(
+            DirectoryStorage(self._directory), name="main", signer=SigningKey(work / "keys")
+        )
+
+    def publish(self) -> Published:
+        """Publish all, with one more that nobody bakes: a state that nobody has read."""
+        others = [described(path) for path in self._others.make(1)]
+        state = self._repository.publish(
+            [*self._packages.values(), *others], channel="candidate", at=AT
+        )
+        pins = {size: _pin(package) for size, package in self._packages.items()}
+        return Published(pins=pins, state=state, directory=self._directory)
 
 
 def _package(size: str, work: Path) -> Package:

@@ -168,16 +168,7 @@ def packer(kind: str) -> Baker:
                 published=bakery.published,
             )
         )
-        begun = time.perf_counter()
-        said = run(
-            [*bakery.inside, "packer", "build", "-color=false", "-var", f"name={name}", path],
-            timeout_s=PACKER_TIMEOUT_S,
-            env=ENVIRONMENT | {"HOME": str(bakery.work)},
-        )
-        seconds = time.perf_counter() - begun
-        if not (found := _AMI.search(said)):
-            raise CommandFailed("Packer made no image", stderr=said[-2000:])
-        return Loaf(image_id=found.group(1), seconds=seconds)
+        return _packed(bakery, name, path)
 
     return baker
 
@@ -228,6 +219,19 @@ def _ours(bakery: Bakery, request: BakeRequest, cache: Path) -> Loaf:
         seconds=time.perf_counter() - begun,
         phases=baked.seconds,
     )
+
+
+def _packed(bakery: Bakery, name: str, path: Path) -> Loaf:
+    begun = time.perf_counter()
+    said = run(
+        [*bakery.inside, "packer", "build", "-color=false", "-var", f"name={name}", path],
+        timeout_s=PACKER_TIMEOUT_S,
+        env=ENVIRONMENT | {"HOME": str(bakery.work)},
+    )
+    seconds = time.perf_counter() - begun
+    if not (found := _AMI.search(said)):
+        raise CommandFailed("Packer made no image", stderr=said[-2000:])
+    return Loaf(image_id=found.group(1), seconds=seconds)
 
 
 def _access(sandbox: BenchSandbox) -> dict[str, str]:

@@ -24,10 +24,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from bench import bake_report, bakers
-from bench.bake_packages import SIZES, publish
+from bench.bake_packages import SIZES, Publisher
 from bench.bake_report import Row, summary, table
 from bench.bake_sandbox import BenchSandbox, inside, sandbox
 from bench.bakers import Baker, Bakery, Loaf, changed_blocks
@@ -86,21 +88,24 @@ def measured(asked: argparse.Namespace, work: Path) -> list[Row]:
     """Bake each size by each of them; nothing is left behind."""
     install_peers({"packer": "packer"})
     _say("making packages")
-    published = publish(asked.sizes, work)
-    with sandbox(work) as found, inside(found, published.directory) as words:
-        bakery = Bakery(
-            sandbox=found, published=published, base=_base(found), work=work, inside=words
-        )
+    publisher = Publisher(asked.sizes, work)
+    first = publisher.publish()
+    with ExitStack() as parts:
+        found = parts.enter_context(sandbox(work))
+        words, base = parts.enter_context(inside(found, first.directory)), _base(found)
+        bakery = Bakery(sandbox=found, published=first, base=base, work=work, inside=words)
         rows = []
         for size in asked.sizes:
             chosen = {name: baker for name, baker in CONTENDERS.items() if asked.only in name}
-            rows += list(_taking_turns(bakery, size, chosen, asked.runs))
+            rows += list(_taking_turns(bakery, publisher, size, chosen, asked.runs))
             if asked.at_once:
                 rows += list(_at_once(bakery, size, chosen))
         return rows
 
 
-def _taking_turns(bakery: Bakery, size: str, chosen: dict[str, Baker], runs: int) -> Iterator[Row]:
+def _taking_turns(
+    bakery: Bakery, publisher: Publisher, size: str, chosen: dict[str, Baker], runs: int
+) -> Iterator[Row]:
     pin = bakery.published.pins[size]
     rows: dict[str, Row] = {name: _row(size, name) for name in chosen}
     for turn in range(runs + 1):
@@ -109,9 +114,10 @@ def _taking_turns(bakery: Bakery, size: str, chosen: dict[str, Baker], runs: int
             if row["failed"]:
                 continue
             _say(f"{size}: turn {turn} of {runs}: {name}")
+            fresh = replace(bakery, published=publisher.publish())
             before = bakery.sandbox.calls()
             try:
-                loaf = baker(bakery, pin, _name(size, name, turn))
+                loaf = baker(fresh, pin, _name(size, name, turn))
             except OvenbirdError as error:
                 row["failed"] = _why(name, error)
                 continue

@@ -18,7 +18,8 @@ from ovenbird.domain.images import PackagePin
 from ovenbird.sandbox.networks import GATEWAY
 
 ENVIRONMENT = {"CHECKPOINT_DISABLE": "1", "AWS_POLL_DELAY_SECONDS": "1"}
-KEY = "/tmp/bench.gpg"  # noqa: S108 - on a machine of the benchmark's own
+TEMPORARY = "/tmp"  # noqa: S108 - on a machine of the benchmark's own
+KEY = f"{TEMPORARY}/bench.gpg"
 EXTRA = "/dev/xvdf"
 REPOSITORY_PORT = 8099  # in the account's network
 ROOT_LOGIN = "#cloud-config\ndisable_root: false\n"

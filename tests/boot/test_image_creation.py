@@ -147,5 +147,20 @@ def test_a_volume_is_a_disk_in_its_machine_and_its_snapshot_is_what_is_on_it(
     assert changed["ChangedBlocks"] == []
 
 
+def test_a_volume_with_partitions_shows_them(cloud: Cloud, launch: Launch, ec2: EC2Client) -> None:
+    instance_id = launch()
+    root = snapshots(described(ec2, cloud.base_image_id))["/dev/xvda"]
+    zone = cloud.describe(cloud.development, instance_id)["Placement"]["AvailabilityZone"]
+    volume_id = ec2.create_volume(AvailabilityZone=zone, SnapshotId=root)["VolumeId"]
+    ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdh")
+    until(lambda: attachment(ec2, volume_id) == "attached")
+    lines = "mount -o ro,noload /dev/xvdh1 /mnt && cat /mnt/etc/debian_version; umount /mnt"
+    read = cloud.inside(instance_id, "sh", "-c", lines)
+    ec2.detach_volume(VolumeId=volume_id)
+    ec2.delete_volume(VolumeId=volume_id)
+
+    assert read.startswith("12.")
+
+
 def attachment(ec2: EC2Client, volume_id: str) -> str:
     return ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["Attachments"][0]["State"]

@@ -25,6 +25,7 @@ import shutil
 import signal
 import socket
 import uuid
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -194,13 +195,20 @@ class Machine:
         """What it wrote on its root disk."""
         return self._directory / "upper"
 
-    def plug(self, drive: Drive, loop: str) -> None:
-        """Show a volume in the machine, under its name in both ways of writing it."""
+    def plug(self, drive: Drive, loops: Sequence[str]) -> None:
+        """Show a volume in the machine, under its name in both ways of writing it.
+
+        Args:
+            drive: The volume.
+            loops: Devices of this host: the whole volume, then its partitions.
+        """
         if pid := self.pid():
-            dev, status = Path(f"/proc/{pid}/root/dev"), Path(loop).stat()
-            for node in _nodes(drive.device):
-                with contextlib.suppress(FileExistsError):
-                    os.mknod(dev / node, status.st_mode, status.st_rdev)
+            for number, loop in enumerate(loops):
+                status = Path(loop).stat()
+                for node in _nodes(drive.device):
+                    path = Path(f"/proc/{pid}/root/dev/{node}{number or ''}")
+                    with contextlib.suppress(FileExistsError):
+                        os.mknod(path, status.st_mode, status.st_rdev)
             self._drives[drive.device] = drive.volume_id
 
     def unplug(self, device: str) -> None:
@@ -208,7 +216,8 @@ class Machine:
         self._drives.pop(device, None)
         for node in _nodes(device):
             with contextlib.suppress(OSError):  # the machine itself has removed it, or ended
-                Path(f"/proc/{self.pid()}/root/dev", node).unlink()
+                for path in Path(f"/proc/{self.pid()}/root/dev").glob(f"{node}*"):
+                    path.unlink()
 
     def frozen(self) -> AbstractContextManager[None]:
         """Let nothing in it run for as long as the block does."""

@@ -1,9 +1,11 @@
 """EBS volumes as sparse files and loop devices: what a machine sees beside its root disk.
 
-    snapshot's blocks (or nothing) ─▶ sparse file ─▶ loop device ─▶ node in the machine's /dev
+    snapshot's blocks (or nothing) ─▶ sparse file ─▶ loop devices ─▶ nodes in the machine's /dev
 
-A volume's file is made when it is first attached to a machine, and outlives the machine; the
-root volume of a machine is its overlay instead (:mod:`ovenbird.sandbox.captures`).
+A volume that has a partition table when it is attached has a device for each partition, too,
+in the table's order: kernels of hosts differ in whether loop devices show them. A volume's file
+is made when it is first attached to a machine, and outlives the machine; the root volume of a
+machine is its overlay instead (:mod:`ovenbird.sandbox.captures`).
 
 Source: losetup(8); loop(4).
 """
@@ -23,6 +25,7 @@ from ovenbird.sandbox.disks import assemble
 from ovenbird.sandbox.places import Places
 from ovenbird.system.commands import run
 from ovenbird.system.disks import DiskBlocks
+from ovenbird.system.partitions import partitions
 
 TIMEOUT_S = 30.0
 
@@ -52,22 +55,24 @@ class VolumeDisks:
     def __init__(self, places: Places) -> None:
         self._directory = places.volumes
         self._guard = threading.Lock()
-        self._loops: dict[str, str] = {}
+        self._loops: dict[str, list[str]] = {}
 
-    def attach(self, drive: Drive) -> str:
-        """Return a volume's loop device, made unless it has one."""
+    def attach(self, drive: Drive) -> tuple[str, ...]:
+        """Return a volume's loop devices, made unless it has some: the whole, its partitions."""
         with self._guard:
             if drive.volume_id not in self._loops:
                 path = self._made(drive)
-                self._loops[drive.volume_id] = run(
-                    ["losetup", "--find", "--show", path], timeout_s=TIMEOUT_S
-                ).strip()
-            return self._loops[drive.volume_id]
+                loops = self._loops[drive.volume_id] = [_loop(path)]
+                loops += [
+                    _loop(path, f"--offset={found.offset}", f"--sizelimit={found.size}")
+                    for found in partitions(path)
+                ]
+            return tuple(self._loops[drive.volume_id])
 
     def detach(self, volume_id: str) -> None:
-        """Let go of a volume's loop device; the kernel keeps it for as long as it is mounted."""
+        """Let go of a volume's loop devices; the kernel keeps one for as long as it is mounted."""
         with self._guard:
-            if device := self._loops.pop(volume_id, None):
+            for device in self._loops.pop(volume_id, []):
                 # 1: it went by itself
                 run(["losetup", "--detach", device], timeout_s=TIMEOUT_S, ok=frozenset({0, 1}))
 
@@ -76,7 +81,7 @@ class VolumeDisks:
         path = self._path(volume_id)
         if not path.exists():
             return None
-        if device := self._loops.get(volume_id):
+        for device in self._loops.get(volume_id, []):
             descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
@@ -113,3 +118,7 @@ class VolumeDisks:
                 file.truncate(drive.size_gib * GIB_BLOCKS * BLOCK_BYTES)
             part.replace(path)
         return path
+
+
+def _loop(path: Path, *options: str) -> str:
+    return run(["losetup", "--find", "--show", *options, path], timeout_s=TIMEOUT_S).strip()
