@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.errors import CloudError
-from ovenbird.domain.image_retention import DISABLED, ImageUse
-from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, VERSION_TAG, Image, ImageId
+from ovenbird.domain.image_retention import ImageUse
+from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, DISABLED, VERSION_TAG, Image, ImageId
 from ovenbird.system.clock import SystemClock
 from tests.pipeline.conftest import Line
 from tests.pipeline.installation import Said, here

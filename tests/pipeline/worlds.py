@@ -26,8 +26,8 @@ from ovenbird.domain.clusters import (
 )
 from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed, NotFound, Throttled
-from ovenbird.domain.image_retention import DISABLED, RETIRED_TAG, ImageUse
-from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
+from ovenbird.domain.image_retention import RETIRED_TAG, ImageUse
+from ovenbird.domain.images import DISABLED, BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
 from ovenbird.domain.plans import CreateServerGroup, Weight

@@ -11,8 +11,8 @@ from ovenbird.aws.image_lives import ImageLives
 from ovenbird.aws.image_uses import AccountUses
 from ovenbird.aws.images import Ec2Images
 from ovenbird.domain.errors import NotFound
-from ovenbird.domain.image_retention import DISABLED, RETIRED_TAG, retired_at
-from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, Image, ImageId, SnapshotId
+from ovenbird.domain.image_retention import RETIRED_TAG, retired_at
+from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, DISABLED, Image, ImageId, SnapshotId
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.system.clock import SystemClock
 

@@ -20,7 +20,7 @@ from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.tags import to_aws
 from ovenbird.aws.waiting import await_state
 from ovenbird.domain.errors import CloudError, Conflict, NotFound
-from ovenbird.domain.images import COPIED_FROM_TAG, Image, ImageId
+from ovenbird.domain.images import COPIED_FROM_TAG, DISABLED, Image, ImageId
 from ovenbird.domain.ports import Clock, Progress
 from ovenbird.system.clock import SystemClock
 
@@ -88,6 +88,8 @@ class ImageCopies:
             Conflict: Another image has the name.
         """
         found = self._images.find_by_name(copy.name)
+        if found and found.state == DISABLED:
+            return None  # another one may have its name: CopyImage does not mind
         if found and found.tags.get(COPIED_FROM_TAG) != copy.source.image_id:
             raise Conflict(
                 f"Image `{found.image_id}` is named `{copy.name}`, and is no copy of "

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.tags import to_aws
 from ovenbird.domain.errors import Conflict, NotFound
-from ovenbird.domain.image_retention import DISABLED, RETIRED_TAG
-from ovenbird.domain.images import Image
+from ovenbird.domain.image_retention import RETIRED_TAG
+from ovenbird.domain.images import DISABLED, Image
 
 if TYPE_CHECKING:
     from ovenbird.aws.clients import Account

@@ -56,13 +56,14 @@ class Ec2Images:
     def find_by_name(self, name: str) -> Image | None:
         """Return this account's own image of that name, if any.
 
-        Anyone may publish an image under any name, so others' images are never found.
+        Anyone may publish an image under any name, so others' images are never found; disabled
+        ones are: they keep their names.
         """
         own: list[FilterTypeDef] = [
             {"Name": "name", "Values": [name]},
             {"Name": "owner-id", "Values": [self._account_id]},
         ]
-        return self._newest(own, f"looking for image `{name}`")
+        return self._newest(own, f"looking for image `{name}`", disabled=True)
 
     def find_baked(self, bake_key: str) -> Image | None:
         """Return the newest available image that a bake with this key made, if any.
@@ -179,9 +180,14 @@ class Ec2Images:
         return state
 
     def _newest(
-        self, filters: list[FilterTypeDef], doing: str, *, fit: bool = False
+        self,
+        filters: list[FilterTypeDef],
+        doing: str,
+        *,
+        fit: bool = False,
+        disabled: bool = False,
     ) -> Image | None:
-        found = (_image(raw) for raw in self._described(filters, doing))
+        found = (_image(raw) for raw in self._described(filters, doing, disabled=disabled))
         images = [image for image in found if not (fit and image.is_unfit)]
         newest = max(images, key=lambda image: image.created_at, default=None)
         return self._with_key(newest) if newest else None

@@ -118,6 +118,8 @@ def is_needed(policy: BootCheck, image: Image, earlier: Iterable[Image]) -> bool
     """
     if policy is BootCheck.OFF or image.tags.get(BOOT_CHECK_TAG) == FIT:
         return False
+    if image.is_unfit:
+        return True
     alike = (BASE_IMAGE_TAG, BUILDER_TAG)
     return policy is BootCheck.ALWAYS or not any(
         one.tags.get(BOOT_CHECK_TAG) == FIT

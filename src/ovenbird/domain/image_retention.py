@@ -27,11 +27,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ovenbird.domain.errors import Conflict
-from ovenbird.domain.images import TAG, Image, ImageId
+from ovenbird.domain.images import DISABLED, TAG, Image, ImageId
 
 KEEP_TAG = TAG + "keep"
 RETIRED_TAG = TAG + "retired-at"  # when it was deprecated, ISO 8601 in UTC
-DISABLED = "disabled"
 
 
 class Step(StrEnum):

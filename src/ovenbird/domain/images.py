@@ -33,6 +33,7 @@ BUILDER_TAG = TAG + "builder"
 BOOT_CHECK_TAG = TAG + "boot-check"
 FIT, UNFIT = "passed", "failed"  # values of the last one
 UNREGISTERED_TAG = TAG + "unregistered"  # on a snapshot, until an image has it
+DISABLED = "disabled"  # the state of an image that nobody can launch; it keeps its name
 
 
 class BakeStrategy(StrEnum):
@@ -135,6 +136,11 @@ class Image:
     def is_unfit(self) -> bool:
         """Whether it was booted and must not be offered."""
         return self.tags.get(BOOT_CHECK_TAG) == UNFIT
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it may be launched: neither found to be unfit nor disabled."""
+        return not self.is_unfit and self.state != DISABLED
 
     @property
     def bake_key(self) -> str:

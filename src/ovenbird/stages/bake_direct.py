@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ovenbird.domain.blocks import checksum, disk_digest
 from ovenbird.domain.errors import Conflict
@@ -26,7 +27,7 @@ from ovenbird.domain.images import (
 from ovenbird.domain.ports import DirectRoom
 from ovenbird.domain.provenance import Evidence
 from ovenbird.stages.attest import attest, kept_meanwhile
-from ovenbird.stages.kitchen import Work, common_tags, fill
+from ovenbird.stages.kitchen import Work, common_tags, fill, found
 
 
 def direct(work: Work) -> Baked:
@@ -64,6 +65,8 @@ def direct(work: Work) -> Baked:
         snapshots.verify(snapshot_id, parent=base.root_snapshot_id, blocks=blocks.keys())
     with work.timed("register"):
         image = _registered(work, snapshot_id, tags)
+    if image.root_snapshot_id != snapshot_id:
+        return replace(found(image), seconds=work.seconds, notes=notes)
     return Baked(
         image=image,
         blocks_uploaded=len(blocks),
@@ -76,13 +79,22 @@ def direct(work: Work) -> Baked:
 
 
 def _registered(work: Work, snapshot_id: SnapshotId, tags: Mapping[str, str]) -> Image:
+    """Register the snapshot, or return what another bake of the same made of its own.
+
+    A bake that was killed when it had registered its image may not give the same bits again,
+    and another host may have been faster: whoever came first has the name.
+    """
     images, base = work.kitchen.images, work.base
     try:
         return images.register(name=work.image_name, base=base, snapshot_id=snapshot_id, tags=tags)
     except Conflict:
-        found = images.find_by_name(work.image_name)
-        if found is None or not found.is_unfit:
+        earlier = images.find_by_name(work.image_name)
+        if earlier is None:
             raise
+        if earlier.is_offered:
+            if earlier.bake_key != work.key or earlier.state != "available":
+                raise
+            return earlier
     return images.register(name=work.own_image_name, base=base, snapshot_id=snapshot_id, tags=tags)
 
 

@@ -34,7 +34,11 @@ def by_instance(work: Work) -> Baked:
             "There is no network for builder instances", hint="Set `builders` in the settings"
         )
     builders.sweep(work.progress)  # first: what is left may have the name
-    earlier = work.kitchen.images.find_by_name(work.image_name)
+    name = work.image_name
+    earlier = work.kitchen.images.find_by_name(name)
+    if earlier is not None and not earlier.is_offered:
+        name = work.own_image_name
+        earlier = work.kitchen.images.find_by_name(name)
     if earlier is not None:
         return _earlier(work, earlier)
     tags = common_tags(work, BakeStrategy.INSTANCE)
@@ -46,7 +50,7 @@ def by_instance(work: Work) -> Baked:
             room = stack.enter_context(opened)
         fill(work, room)
         with work.timed("create image"):
-            image = room.make_image(name=work.image_name, tags=tags)
+            image = room.make_image(name=name, tags=tags)
         with work.timed("terminate"):
             stack.close()
     return Baked(
@@ -62,8 +66,9 @@ def by_instance(work: Work) -> Baked:
 
 def _earlier(work: Work, image: Image) -> Baked:
     """Return what a fresh bake of this release made before it was killed."""
-    if image.bake_key != work.key:
+    if image.bake_key != work.key or not image.is_offered:
         state = "of another bake" if image.bake_key else "still being made, by another host"
+        state = state if image.is_offered else "not to be offered"
         raise Conflict(
             f"Image `{image.image_id}` has the name `{image.name}`, and is {state}",
             hint="Wait for that bake, or deregister the image",

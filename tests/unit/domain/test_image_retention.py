@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.image_retention import (
-    DISABLED,
     KEEP_TAG,
     RETIRED_TAG,
     ImageChoice,
@@ -21,7 +20,7 @@ from ovenbird.domain.image_retention import (
     plan_images,
     refuse_strange,
 )
-from ovenbird.domain.images import APP_TAG, Image, ImageId, SnapshotId
+from ovenbird.domain.images import APP_TAG, DISABLED, Image, ImageId, SnapshotId
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LIMITS = ImageLimits(keep_last=2, keep_days=30, disable_after_days=7, remove_after_days=30)
