@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from ovenbird.domain.errors import Conflict
 from ovenbird.system import root_devices
 from ovenbird.system.commands import run
 from ovenbird.system.disks import mounted
+from ovenbird.system.image_paths import make_directories, resolved, within
 from ovenbird.system.journals import replayed
 from ovenbird.system.locks import file_lock
 from ovenbird.system.mount_namespaces import is_confined, mount_points, own_mounts
@@ -37,9 +38,12 @@ _APT_OPTIONS = (
     'Acquire::Languages "none";',  # nobody reads descriptions
     'Dpkg::Use-Pty "false";',  # there is none
 )
+_RESOLVER = Path("/etc/resolv.conf")
 _FORGOTTEN = (("run", 0o755), ("tmp", 0o1777), ("dev", 0o755), ("var/tmp", 0o1777))
 _DEVICES = (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9))
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
+
+WrittenInside = tuple[str, bytes, int]  # path below the root, bytes, mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +100,11 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
         file_system = stack.enter_context(replayed(origin, place=place))
         lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
         size = f"size={_most_bytes(lower) if bounded else '90%'}"
-        stack.enter_context(mounted("tmpfs", place / "layer", kind="tmpfs", options=size))
+        _scratch(stack, place / "layer", size)
         for name in ("upper", "work"):
             (place / "layer" / name).mkdir()
+        # The root's own mode is what the upper directory has, whatever the caller's umask is.
+        (place / "layer/upper").chmod(stat.S_IMODE(lower.stat().st_mode))
         layers = f"lowerdir={lower},upperdir={place}/layer/upper,workdir={place}/layer/work"
         options = f"{layers},index=off,metacopy=off,redirect_dir=nofollow"
         root = stack.enter_context(
@@ -114,10 +120,10 @@ def _most_bytes(lower: Path) -> int:
     return min(whole.f_blocks * whole.f_frsize, memory * 9 // 10)
 
 
-def _scratch(stack: ExitStack, place: Path) -> None:
+def _scratch(stack: ExitStack, place: Path, size: str) -> None:
     """Make a directory in memory; on the disk where memory cannot keep an overlay's marks."""
     with ExitStack() as trial:
-        trial.enter_context(mounted("tmpfs", place, kind="tmpfs", options="size=90%"))
+        trial.enter_context(mounted("tmpfs", place, kind="tmpfs", options=size))
         try:
             os.setxattr(place, "user.ovenbird" if is_confined() else "trusted.ovenbird", b"")
         except OSError:  # Linux before 6.6 has no attributes of users there
@@ -125,38 +131,52 @@ def _scratch(stack: ExitStack, place: Path) -> None:
         stack.enter_context(trial.pop_all())
 
 
-def furnish(stack: ExitStack, root: Path, *, cache: Path) -> PackageCaches:
+def furnish(
+    stack: ExitStack, root: Path, *, cache: Path, written: Sequence[WrittenInside]
+) -> PackageCaches:
     """Mount and write what programs need inside and an image must not keep.
 
     Args:
         stack: Unmounts at its end.
         root: As :func:`opened` gives it.
         cache: For indexes and packages, between two roots of one base disk.
+        written: As :func:`written_inside` gives it.
     """
+
+    def at(name: str) -> Path:
+        return resolved(root, f"/{name}")  # no link of the image leads out of it
+
     for name, mode in _FORGOTTEN:
         options = f"mode={mode:o}"
-        stack.enter_context(mounted("tmpfs", root / name, kind="tmpfs", options=options))
+        stack.enter_context(mounted("tmpfs", at(name), kind="tmpfs", options=options))
     for name, minor in _DEVICES:
-        _device(stack, root / "dev" / name, minor)
+        _device(stack, at("dev") / name, minor)
     for name, target in _DEVICE_LINKS:
-        (root / "dev" / name).symlink_to(target)
+        (at("dev") / name).symlink_to(target)
     for name, mode in (("dev/shm", 0o1777), ("run/lock", 0o1777), (str(INSIDE), 0o755)):
-        _directory(root / name, mode)
+        _directory(at(name), mode)
     caches = PackageCaches(cache, place=root.parent, root=root)
     caches.show(stack)
-    (root / INSIDE / "apt.conf").write_text("\n".join([*_APT_OPTIONS, *host_options(), ""]))
-    for name, data, mode in written_inside():
-        path = _fresh(root / name)
+    options = "\n".join([*_APT_OPTIONS, *host_options(), ""])
+    (at(str(INSIDE)) / "apt.conf").write_text(options)
+    for name, data, mode in written:
+        path = within(root, f"/{name}")
+        make_directories(path.parent)
+        path.unlink(missing_ok=True)
         path.write_bytes(data)
         path.chmod(mode)
     return caches
 
 
-def written_inside() -> tuple[tuple[str, bytes, int], ...]:
-    """Return (path, bytes, mode) of the files of the base that a furnished root has otherwise."""
+def written_inside() -> tuple[WrittenInside, ...]:
+    """Return the files of the base that a furnished root has otherwise.
+
+    To be asked once for each root: the host's name servers may be others a minute later.
+    """
+    servers = _RESOLVER.read_bytes() if _RESOLVER.exists() else b""
     return (
         ("usr/sbin/policy-rc.d", POLICY.encode(), 0o755),
-        ("etc/resolv.conf", Path("/etc/resolv.conf").read_bytes(), 0o644),
+        ("etc/resolv.conf", servers, 0o644),
     )
 
 
@@ -225,11 +245,6 @@ def sweep_dead(directory: Path) -> None:
             except Conflict:
                 continue  # its opener lives
             sweep(lock.with_suffix(""))
-
-
-def _fresh(path: Path) -> Path:
-    path.unlink(missing_ok=True)
-    return path
 
 
 def _mounts_below(place: Path) -> list[str]:

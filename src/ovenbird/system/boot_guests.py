@@ -27,6 +27,7 @@ from ovenbird.domain.boot_checks import (
     proof_of,
 )
 from ovenbird.system.clock import SystemClock
+from ovenbird.system.image_paths import make_directories, resolved, within
 
 INSIDE = "etc/ovenbird-boot-check"
 UNIT = "etc/systemd/system/ovenbird-boot-check.service"
@@ -92,18 +93,18 @@ def furnish(root: Path, nonce: str) -> None:
         f"{INSIDE}/watch": _WATCH_TEXT,
         UNIT: _UNIT_TEXT,
     }
-    if (root / "etc/cloud").is_dir():
+    if resolved(root, "/etc/cloud").is_dir():
         files |= {
             f"{CLOUD}/zz-ovenbird-boot-check.cfg": _CLOUD_TEXT,
             f"{SEED}/meta-data": f"instance-id: boot-check-{proof_of(nonce)}\n",
             f"{SEED}/user-data": "#cloud-config\n{}\n",
         }
     for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = resolved(root, f"/{name}")  # no link of the image leads out of it
+        make_directories(path.parent)
         path.write_text(text)
-    link = root / WANTED
-    link.parent.mkdir(parents=True, exist_ok=True)
+    link = within(root, f"/{WANTED}")
+    make_directories(link.parent)
     link.symlink_to(f"/{UNIT}")
 
 

@@ -138,7 +138,8 @@ class BaseRooms:
         place = self._directory / hashlib.sha256(site.tree.encode()).hexdigest()[:16]
         with base_roots.opened(disk, place) as opened, ExitStack() as stack:
             root = opened.root
-            caches = base_roots.furnish(stack, root, cache=cache)
+            written = base_roots.written_inside()
+            caches = base_roots.furnish(stack, root, cache=cache, written=written)
             if depends:
                 progress(f"Installing {', '.join(depends)} in `{base}`")
                 _install(root, depends, progress, caches)

@@ -12,7 +12,7 @@ from ovenbird.system import base_roots, debugfs
 from ovenbird.system.base_roots import INSIDE
 from ovenbird.system.commands import how_it_ended, stream
 from ovenbird.system.disks import mounted
-from ovenbird.system.image_paths import within
+from ovenbird.system.image_paths import make_directories, resolved, within
 
 
 class ChrootHands:
@@ -67,8 +67,8 @@ class ChrootHands:
         """Show a file or tree of this host inside, read-only, and yield its path there."""
         self._lent += 1
         inside = INSIDE / f"lent-{self._lent}" / source.name
-        place = self._root / inside
-        _make_directories(place.parent)
+        place = resolved(self._root, f"/{inside}")
+        make_directories(place.parent)
         if source.is_file():
             place.touch()
         with mounted(source, place, bind=True, options="ro"):
@@ -82,7 +82,7 @@ class ChrootHands:
             CommandFailed: The owner or the group does not exist.
         """
         path = within(self._root, target)
-        _make_directories(path.parent)
+        make_directories(path.parent)
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(data)
@@ -111,17 +111,11 @@ def common_environment() -> dict[str, str]:
     """Return what every command inside of an image sees."""
     return {
         "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",  # not ours
         "DEBIAN_FRONTEND": "noninteractive",
         "APT_CONFIG": f"/{INSIDE}/apt.conf",
         "PYTHONHASHSEED": "0",  # else compiled modules differ between two bakes
         "SOURCE_DATE_EPOCH": str(debugfs.EPOCH_S),
         "TZ": "UTC",
     }
-
-
-def _make_directories(path: Path) -> None:
-    """Make a directory and those above it; their modes do not depend on this process's umask."""
-    missing = [one for one in (path, *path.parents) if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(exist_ok=True)
-        one.chmod(0o755)

@@ -35,6 +35,14 @@ def resolved(root: Path, target: str) -> Path:
     return _walked(root, target, follow_last=True)
 
 
+def make_directories(path: Path) -> None:
+    """Make a directory and those above it; their modes do not depend on this process's umask."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        one.chmod(0o755)
+
+
 def _walked(root: Path, target: str, *, follow_last: bool) -> Path:
     left, found, followed = list(PurePosixPath(target).parts[1:]), root, 0
     while left:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovenbird.system.disks import mounted
+from ovenbird.system.image_paths import make_directories, resolved
 from ovenbird.system.locks import file_lock
 
 FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
@@ -62,7 +63,7 @@ class PackageCaches:
 
     def __init__(self, cache: Path, *, place: Path, root: Path) -> None:
         self.cache, self._place, self._root = cache, place, root
-        self._names = [(name, where) for name, where in _PLACES if (root / where).is_dir()]
+        self._names = [(name, where) for name, where in _PLACES if self._at(where).is_dir()]
 
     def show(self, stack: ExitStack) -> None:
         """Mount the view, until the stack closes."""
@@ -70,14 +71,12 @@ class PackageCaches:
             below, layer = self._place / "kept" / name, self._place / "layer/kept" / name
             _link_tree(self.cache / name, below)
             for part in ("upper", "work"):
-                (layer / part).mkdir(parents=True)
+                make_directories(layer / part)
             options = f"lowerdir={below},upperdir={layer}/upper,workdir={layer}/work"
-            point = self._root / where
+            point = self._at(where)
             stack.enter_context(mounted("overlay", point, kind="overlay", options=options))
             if name != "dnf":
-                (point / "archives/partial" if name == "apt" else point / "partial").mkdir(
-                    parents=True, exist_ok=True
-                )
+                make_directories(point / ("archives/partial" if name == "apt" else "partial"))
 
     def is_fresh(self) -> bool:
         """Tell whether the distribution's indexes were read lately."""
@@ -137,17 +136,20 @@ class PackageCaches:
     def _forget_lists(self) -> None:
         """Forget the lists that apt has removed, since no source names them any more."""
         for path in sorted((self.cache / "lists").iterdir()):
-            if not (self._root / _LISTS / path.name).exists():
+            if not (self._at(_LISTS) / path.name).exists():
                 path.unlink(missing_ok=True)
 
     def _indexes(self, state: ReadState) -> str:
         """Return name and digest of each index of a state, as apt sees it in this root."""
-        found = sorted((self._root / _LISTS).glob(f"*{state.mark}*"))
+        found = sorted(self._at(_LISTS).glob(f"*{state.mark}*"))
         return "".join(f"{path.name} {_digest(path).decode()}\n" for path in found)
 
     def _named_digests(self) -> frozenset[bytes]:
         lists = sorted((self.cache / "lists").glob("*_Packages"))
         return frozenset(digest for one in lists for digest in _DIGEST.findall(one.read_bytes()))
+
+    def _at(self, where: str) -> Path:
+        return resolved(self._root, f"/{where}")  # no link of the image leads out of it
 
     def _upper(self, name: str) -> Path:
         return self._place / "layer/kept" / name / "upper"
@@ -155,10 +157,10 @@ class PackageCaches:
 
 def _link_tree(source: Path, target: Path) -> None:
     """Show a directory's files of now in another: by hard links, or copies on another disk."""
-    target.mkdir(parents=True)
+    make_directories(target)
     source.mkdir(parents=True, exist_ok=True)
     for path, rel in _regular(source):
-        (target / rel).parent.mkdir(parents=True, exist_ok=True)
+        make_directories((target / rel).parent)
         try:
             os.link(path, target / rel)
         except FileNotFoundError:

@@ -34,7 +34,7 @@ from ovenbird.system import (
     services,
 )
 from ovenbird.system.applying import Applied
-from ovenbird.system.base_roots import BaseRoot
+from ovenbird.system.base_roots import BaseRoot, WrittenInside
 from ovenbird.system.debugfs import EPOCH_S
 from ovenbird.system.hands import ChrootHands
 from ovenbird.system.image_paths import within
@@ -70,14 +70,15 @@ class Workshop:
         base_roots.sweep_dead(self._directory)
         place, cache = self._directory / key[:16], self._apt_cache(disk)
         with base_roots.opened(disk, place, bounded=True) as base, ExitStack() as stack:
-            caches = base_roots.furnish(stack, base.root, cache=cache)
+            written = base_roots.written_inside()
+            caches = base_roots.furnish(stack, base.root, cache=cache, written=written)
             root_devices.show(base.root, lower=base.lower, file_system=base.file_system)
             log = stack.enter_context(logs.kept(self._log(key), tell=progress))
             hands = ChrootHands(base.root, tell=log)
             installer = stack.enter_context(installing.connected(hands, repository))
             _age(base.root)
             _update(installer, repository, caches)
-            yield Room(base, log=log, installer=installer, caches=caches)
+            yield Room(base, log=log, installer=installer, caches=caches, written=written)
 
     def _log(self, key: str) -> Path:
         return self._directory / "logs" / f"{key[:16]}.log"
@@ -90,9 +91,15 @@ class Room:
     """A base disk's root file system that can be changed."""
 
     def __init__(
-        self, base: BaseRoot, *, log: BakeLog, installer: Installer, caches: PackageCaches
+        self,
+        base: BaseRoot,
+        *,
+        log: BakeLog,
+        installer: Installer,
+        caches: PackageCaches,
+        written: Sequence[WrittenInside],
     ) -> None:
-        self._base, self._log = base, log
+        self._base, self._log, self._written = base, log, written
         self._installer, self._caches = installer, caches
         self._changes: tuple[overlays.Change, ...] = ()
         self._applied = Applied()
@@ -118,7 +125,7 @@ class Room:
     def clean(self) -> None:
         """Remove what must not be in an image, and mend what differs between two bakes."""
         cleaning.clean(self._installer.hands)
-        for name, data, _ in base_roots.written_inside():
+        for name, data, _ in self._written:
             _restore(self._base.root, self._base.lower, name, written=data)
         self._notes += normalising.normalise(
             self._base.root, upper=self._base.upper, lower=self._base.lower
