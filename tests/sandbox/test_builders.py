@@ -7,13 +7,15 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from ovenbird.aws.builder_images import BuilderImages
+from ovenbird.aws.builder_resources import TEMPORARY_TAG, Mark
 from ovenbird.domain.errors import (
     CapacityShortage,
     CloudError,
@@ -24,6 +26,7 @@ from ovenbird.domain.errors import (
 )
 from ovenbird.domain.images import BakeStrategy
 from ovenbird.sandbox.endpoint import Endpoint
+from ovenbird.system.clock import SystemClock
 from tests.sandbox.builder_bakes import CALLS, STATE, Bakes
 from tests.sandbox.fleet import register_image
 
@@ -160,6 +163,20 @@ def test_a_name_that_another_image_has_is_refused_before_anything_is_launched(
 
     with pytest.raises(Conflict, match="of another bake"):
         bakes.bake("4.0", fresh=True)
+
+
+def test_a_mark_that_only_the_snapshot_of_an_image_kept_is_in_nobodys_way(bakes: Bakes) -> None:
+    baked = bakes.bake("1.0")
+    now = datetime.now(tz=UTC)  # noqa: TID251 - a test's clock
+    mark = Mark(builder_id=uuid.uuid4().hex[:8], deadline=now)
+    bakes.account.ec2.create_tags(
+        Resources=[baked.image.root_snapshot_id], Tags=[{"Key": TEMPORARY_TAG, "Value": str(mark)}]
+    )
+
+    images = BuilderImages(bakes.account, clock=SystemClock())
+
+    assert images.sweep(lambda found: found == mark) == ()
+    assert bakes.bake("1.0").image.image_id == baked.image.image_id
 
 
 def test_what_another_host_left_goes_when_its_time_is_over(bakes: Bakes, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.tags import from_aws, to_aws
 from ovenbird.aws.waiting import await_state
-from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId
 from ovenbird.domain.ports import Clock, Progress
 
@@ -100,12 +100,22 @@ class BuilderImages:
         dead_images = dead([one for one in images if not _is_whole(one)], "ImageId", is_dead)
         dead_snapshots = [one for one in dead(snapshots, "SnapshotId", is_dead) if one not in kept]
         for image_id in dead_images:
-            with cloud_errors(f"deregistering image `{image_id}`"):
+            with suppress(NotFound), cloud_errors(f"deregistering image `{image_id}`"):
                 self._ec2.deregister_image(ImageId=image_id)
-        for snapshot_id in dead_snapshots:
-            with cloud_errors(f"deleting snapshot `{snapshot_id}`"):
+        return (*dead_images, *(one for one in dead_snapshots if self._is_deleted(one)))
+
+    def _is_deleted(self, snapshot_id: str) -> bool:
+        """Delete a snapshot; false while an image has it, as EC2 knows.
+
+        That image may be gone since a moment: then the next bake deletes the snapshot. Or it
+        is whole, and a killed bake took the mark from it alone.
+        """
+        try:
+            with suppress(NotFound), cloud_errors(f"deleting snapshot `{snapshot_id}`"):
                 self._ec2.delete_snapshot(SnapshotId=snapshot_id)
-        return (*dead_images, *dead_snapshots)
+        except Conflict:
+            return False
+        return True
 
     def _await(self, image_id: ImageId, mark: Mark, progress: Progress) -> None:
         told = ""

@@ -9,6 +9,7 @@ Source: EC2 API reference, CopyImage; EC2 user guide, "Copy an Amazon EC2 AMI".
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 COPIED_WITHIN = timedelta(hours=2)  # "best-effort", AWS says; a large first copy takes long
 UNKNOWN_WITHIN = timedelta(minutes=1)  # after which an id that EC2 does not know never was
+SHARED_WITHIN = timedelta(seconds=30)  # after which a permission is known everywhere
 TOLD_EVERY = timedelta(seconds=30)
 LOOKED_EVERY = timedelta(seconds=2)
 ATTEMPTS = 3
@@ -109,7 +111,7 @@ class ImageCopies:
             CloudError: AWS refused, or failed to copy.
             Unhealthy: It took too long; it goes on in AWS.
         """
-        token = _digest(copy.name)
+        token = _token(copy)
         for _ in range(ATTEMPTS):
             found = self.find(copy)
             image_id = found.image_id if found else self._begin(copy, token, progress)
@@ -132,8 +134,20 @@ class ImageCopies:
             )
 
     def _begin(self, copy: Copy, token: str, progress: Progress) -> ImageId:
-        source = copy.source
+        """Begin a copy; what another account shares just now is known here after seconds."""
+        source, begun = copy.source, self._clock.now()
         progress(f"Copying `{source.name}` ({source.image_id}) into {self._account.account_id}")
+        while True:
+            try:
+                return self._call(copy, token)
+            except NotFound:
+                is_ours = source.owner_id == self._account.account_id
+                if is_ours or self._clock.now() - begun >= SHARED_WITHIN:
+                    raise
+            self._clock.sleep(LOOKED_EVERY.total_seconds())
+
+    def _call(self, copy: Copy, token: str) -> ImageId:
+        source = copy.source
         tags = to_aws({**copy.tags, COPIED_FROM_TAG: source.image_id})
         key: dict[str, Any] = {"Encrypted": True, "KmsKeyId": copy.kms_key} if copy.kms_key else {}
         with cloud_errors(f"copying image `{source.image_id}`", hints=HINTS):
@@ -204,6 +218,12 @@ class _Watch:
 
     begun: datetime
     told: datetime
+
+
+def _token(copy: Copy) -> str:
+    """Return a client token of all that CopyImage is given: EC2 refuses it with other things."""
+    given = [copy.name, copy.source.image_id, copy.region, dict(copy.tags), copy.kms_key]
+    return _digest(json.dumps(given, sort_keys=True))
 
 
 def _digest(text: str) -> str:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.tags import to_aws
+from ovenbird.aws.unregistered import mark, unmark
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.image_retention import RETIRED_TAG
-from ovenbird.domain.images import DISABLED, Image
+from ovenbird.domain.images import BAKE_KEY_TAG, DISABLED, Image, SnapshotId
 
 if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
+
     from ovenbird.aws.clients import Account
 
 # EC2 takes no time in the past, and rounds to the nearest minute.
@@ -26,7 +29,8 @@ class ImageLives:
     """The :class:`ovenbird.domain.ports.ImageLives` of one account; each change can be repeated.
 
     Permissions: ec2:EnableImageDeprecation, ec2:DisableImageDeprecation, ec2:DisableImage,
-    ec2:EnableImage, ec2:DeregisterImage, ec2:DeleteSnapshot, ec2:CreateTags, ec2:DeleteTags.
+    ec2:EnableImage, ec2:DeregisterImage, ec2:DeleteSnapshot, ec2:CreateTags, ec2:DeleteTags,
+    ec2:DescribeImages, ec2:DescribeSnapshots.
 
     Args:
         account: Whose images.
@@ -57,9 +61,41 @@ class ImageLives:
             self._ec2.delete_tags(Resources=[image.image_id], Tags=[{"Key": RETIRED_TAG}])
 
     def remove(self, image: Image) -> None:
-        """Deregister an image and delete its snapshot, unless another image has it, too."""
+        """Deregister an image and delete its snapshots, unless another image has them, too.
+
+        They are marked first: when this is killed in between, the next bake deletes them.
+        """
+        snapshots = self._snapshots(image)
+        for snapshot_id in snapshots:
+            with suppress(NotFound):
+                mark(self._ec2, snapshot_id)
         with suppress(NotFound), cloud_errors(f"deregistering image `{image.image_id}`"):
             self._ec2.deregister_image(ImageId=image.image_id)
-        snapshot_id = image.root_snapshot_id
-        with suppress(NotFound, Conflict), cloud_errors(f"deleting snapshot `{snapshot_id}`"):
-            self._ec2.delete_snapshot(SnapshotId=snapshot_id)
+        for snapshot_id in snapshots:
+            try:
+                with suppress(NotFound), cloud_errors(f"deleting snapshot `{snapshot_id}`"):
+                    self._ec2.delete_snapshot(SnapshotId=snapshot_id)
+            except Conflict:
+                unmark(self._ec2, snapshot_id)
+
+    def _snapshots(self, image: Image) -> list[SnapshotId]:
+        """Return the snapshots that an image's bake made; those of its base are not among them.
+
+        A builder's image has one for each volume of the builder.
+        """
+        root = image.root_snapshot_id
+        with suppress(NotFound), cloud_errors(f"looking for snapshots of `{image.image_id}`"):
+            found = self._ec2.describe_images(ImageIds=[image.image_id], IncludeDisabled=True)
+            volumes = [
+                one.get("Ebs", {}).get("SnapshotId", "")
+                for raw in found["Images"]
+                for one in raw.get("BlockDeviceMappings", [])
+            ]
+            if others := [one for one in volumes if one not in {"", root}]:
+                wanted: list[FilterTypeDef] = [
+                    {"Name": "snapshot-id", "Values": others},
+                    {"Name": f"tag:{BAKE_KEY_TAG}", "Values": [image.bake_key]},
+                ]
+                made = self._ec2.describe_snapshots(OwnerIds=["self"], Filters=wanted)
+                return [root, *(SnapshotId(one["SnapshotId"]) for one in made["Snapshots"])]
+        return [root]

@@ -23,5 +23,5 @@ class Parameters:
         """
         hint = "Is the name whole, as `/aws/service/…`, and is it in this Region?"
         with cloud_errors(f"reading parameter `{name}`", hints={"ParameterNotFound": hint}):
-            found = self._account.ssm.get_parameter(Name=name, WithDecryption=True)
+            found = self._account.ssm.get_parameter(Name=name)  # a secret stays one
         return found["Parameter"]["Value"].strip()

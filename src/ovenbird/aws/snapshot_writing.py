@@ -152,8 +152,21 @@ class SnapshotWriting:
                 self._complete(snapshot_id, checksums)
         except NotFound:
             return False
-        self._await(snapshot_id, {"completed"}, look=self._progress, within=COMPLETE_WITHIN)
-        return True
+        return self._is_completed(snapshot_id)
+
+    def _is_completed(self, snapshot_id: SnapshotId) -> bool:
+        """Wait for a snapshot that completes; false when somebody deleted it meanwhile."""
+        seen_at = self._clock.now()
+
+        def look(snapshot_id: SnapshotId) -> str:
+            nonlocal seen_at
+            state, now = self._progress(snapshot_id), self._clock.now()
+            if state != "unknown":
+                seen_at = now
+            return "gone" if now - seen_at > DESCRIBED_WITHIN else state
+
+        state = self._await(snapshot_id, {"completed", "gone"}, look=look, within=COMPLETE_WITHIN)
+        return state == "completed"
 
     @contextmanager
     def _deleted_on_failure(self, snapshot_id: SnapshotId) -> Iterator[None]:

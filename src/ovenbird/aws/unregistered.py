@@ -1,8 +1,9 @@
 """Snapshots of bakes that no image has yet: marked when they are started, unmarked later.
 
 A bake that died between the two leaves a snapshot that costs money and that nobody looks
-for. The mark tells it from one whose image a person deregistered and that is kept on purpose:
-only what is marked is ever deleted here, and EC2 refuses to delete what an image uses.
+for; so does what removes an image and dies, which marks the snapshot first. The mark tells it
+from one whose image a person deregistered and that is kept on purpose: only what is marked is
+ever deleted here, and EC2 refuses to delete what an image uses.
 
 Source: EC2 API reference, DescribeSnapshots, DeleteSnapshot (InvalidSnapshot.InUse).
 """
@@ -15,7 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ovenbird.aws.errors import cloud_errors
-from ovenbird.aws.tags import from_aws
+from ovenbird.aws.tags import from_aws, to_aws
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, UNREGISTERED_TAG, SnapshotId
 from ovenbird.domain.ports import Clock
@@ -29,6 +30,12 @@ ORPHANED_AFTER = timedelta(hours=2)  # an upload ends within one, or EBS ends it
 def marked(tags: Mapping[str, str]) -> dict[str, str]:
     """Return a new snapshot's tags; those of a bake's say that no image has it yet."""
     return {**tags, UNREGISTERED_TAG: "true"} if BAKE_KEY_TAG in tags else dict(tags)
+
+
+def mark(ec2: EC2Client, snapshot_id: SnapshotId) -> None:
+    """Say that the image that has the snapshot goes; safe to repeat."""
+    with cloud_errors(f"tagging `{snapshot_id}`"):
+        ec2.create_tags(Resources=[snapshot_id], Tags=to_aws({UNREGISTERED_TAG: "true"}))
 
 
 def unmark(ec2: EC2Client, snapshot_id: SnapshotId) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 
 from ovenbird.config.settings import Settings
 from ovenbird.domain.clusters import Cluster
@@ -24,7 +23,7 @@ from ovenbird.domain.image_retention import (
     refuse_strange,
 )
 from ovenbird.domain.images import COPIED_FROM_TAG, ImageId
-from ovenbird.domain.ports import ImageLives, Progress
+from ovenbird.domain.ports import Clock, ImageLives, Progress
 from ovenbird.domain.releases import Phase
 from ovenbird.operations.clusters import list_clusters
 from ovenbird.operations.opening import Installation
@@ -92,11 +91,10 @@ def retire(
     """
     seen = {(one.image.image_id, one.step) for one in confirmed}
     again = plan_retirement(installation, limits, app=app)
-    now = installation.ports.clock.now()
     ports = installation.ports
     lives = ports.environments[ports.bake_environment].lives
     return tuple(
-        _carried_out(choice, lives, now=now, progress=progress)
+        _carried_out(choice, lives, clock=ports.clock, progress=progress)
         if (choice.image.image_id, choice.step) in seen
         else replace(choice, step=Step.STAY, reason=f"it was not confirmed: {choice.reason}")
         for choice in again
@@ -104,7 +102,7 @@ def retire(
 
 
 def _carried_out(
-    choice: ImageChoice, lives: ImageLives, *, now: datetime, progress: Progress
+    choice: ImageChoice, lives: ImageLives, *, clock: Clock, progress: Progress
 ) -> ImageChoice:
     image = choice.image
     match choice.step:
@@ -113,7 +111,7 @@ def _carried_out(
         case Step.RESTORE:
             lives.restore(image)
         case Step.DEPRECATE:
-            lives.deprecate(image, at=now)
+            lives.deprecate(image, at=clock.now())
         case Step.DISABLE:
             lives.disable(image)
         case Step.REMOVE:
@@ -131,10 +129,10 @@ def _of_groups(clusters: tuple[Cluster, ...]) -> Iterator[ImageUse]:
 
 
 def _elsewhere(installation: Installation) -> Iterator[ImageUse]:
-    """Yield what each account uses, by itself or through a copy; an account is asked once."""
-    asked: dict[str, Environment] = {}
+    """Yield what each account uses, by itself or through a copy; asked once in each Region."""
+    asked: dict[tuple[str, str], Environment] = {}
     for environment in installation.ports.environments.values():
-        asked.setdefault(environment.account_id, environment)
+        asked.setdefault((environment.account_id, environment.target.region), environment)
     for environment in asked.values():
         yield from environment.uses.list_uses()
         for image in environment.images.list_baked():

@@ -105,12 +105,18 @@ def booted(
 
 
 def base_snapshot(image: Image, images: Images) -> SnapshotId | None:
-    """Return the snapshot of an image's base, from which little differs; None when it is gone."""
-    base = image.tags.get(BASE_IMAGE_TAG, "")
+    """Return the snapshot of an image's base, from which little differs.
+
+    None when it is gone, or of another account, as the base of a builder may be: its blocks
+    are not ours to read.
+    """
+    if not (base := image.tags.get(BASE_IMAGE_TAG, "")):
+        return None
     try:
-        return images.get(ImageId(base)).root_snapshot_id if base else None
+        found = images.get(ImageId(base))
     except NotFound:
         return None
+    return found.root_snapshot_id if found.owner_id == image.owner_id else None
 
 
 def _statement(image: Image, report: BootReport, reason: str) -> bytes:

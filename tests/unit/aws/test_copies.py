@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from ovenbird.aws.copies import ATTEMPTS, Copy, ImageCopies
-from ovenbird.domain.errors import CloudError, Conflict, Unhealthy
+from ovenbird.domain.errors import CloudError, Conflict, NotFound, Unhealthy
 from ovenbird.domain.images import Image, ImageId
-from tests.unit.aws.clouds import Cloud, raw
+from tests.unit.aws.clouds import AMAZON, OURS, Cloud, raw, refusal
 
 
 def ensure(cloud: Cloud, told: list[str] | None = None) -> Image:
@@ -77,3 +80,41 @@ def test_the_name_of_another_image_is_not_taken_for_the_copy() -> None:
 
     with pytest.raises(Conflict, match="`ami-bbbbbbbb` is named `copy`"):
         ensure(cloud)
+
+
+def test_other_tags_are_another_copy_for_ec2() -> None:
+    cloud = Cloud(images=[raw("ami-aaaaaaaa")])
+    copies = ImageCopies(cloud.account(), clock=cloud.clock)
+    source = copies._images.get(ImageId("ami-aaaaaaaa"))
+    for value in ("1", "2", "1"):
+        copy = Copy(source=source, region="eu-north-1", name="copy", tags={"a": value})
+        copies.ensure(copy, progress=print)
+        copies.remove(copy)
+
+    first, second, third = (copied["ClientToken"] for copied in cloud.copied)
+    assert first == third != second
+
+
+@pytest.mark.parametrize(("owner", "tries"), [(AMAZON, 4), (OURS, 1)])
+def test_what_was_shared_just_now_is_asked_for_again(owner: str, tries: int) -> None:
+    cloud = Slow(images=[raw("ami-aaaaaaaa", OwnerId=owner)])
+
+    if owner == OURS:
+        with pytest.raises(NotFound):
+            ensure(cloud)
+    else:
+        assert ensure(cloud).state == "available"
+    assert cloud.tries == tries
+
+
+@dataclass(kw_only=True)
+class Slow(Cloud):
+    """Knows an image only when it was asked for it some times."""
+
+    tries: int = 0
+
+    def copy_image(self, **given: Any) -> dict[str, str]:
+        self.tries += 1
+        if self.tries <= 3:
+            raise refusal("InvalidAMIID.NotFound")
+        return super().copy_image(**given)

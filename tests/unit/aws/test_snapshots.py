@@ -52,6 +52,7 @@ class Ebs:
     age_s: float = 0.0  # of a snapshot that a token started before
     unknown_puts: int = 0  # how many puts meet a snapshot that is not known yet
     unknown_to_ec2: int = 0  # how many describes do
+    swept: int = 0  # how many snapshots somebody deletes while they complete
     damaged: int = 0  # how many blocks arrive damaged
     refusals: list[str] = field(default_factory=list)  # of the next puts, by code
     changed: list[list[int]] = field(default_factory=list)  # answers to ListChangedBlocks
@@ -84,6 +85,9 @@ class Ebs:
         assert given["ChangedBlocksCount"] == len(self.blocks[given["SnapshotId"]])
         self.aggregate = given.get("Checksum", "")
         self.states[given["SnapshotId"]] = "completed"
+        self.swept -= 1
+        if self.swept >= 0:
+            del self.states[given["SnapshotId"]]
 
     def describe_snapshots(self, SnapshotIds: list[str]) -> dict[str, Any]:  # noqa: N803 - boto's name
         self.unknown_to_ec2 -= 1
@@ -212,6 +216,15 @@ def test_a_snapshot_that_timed_out_or_is_gone_is_started_anew(
     assert upload() == "snap-1"
     assert upload() == "snap-1"
     assert ebs.blocks["snap-1"] == BLOCKS
+
+
+def test_a_snapshot_that_somebody_deletes_while_it_completes_is_started_anew(
+    ebs: Ebs, upload: Upload
+) -> None:
+    ebs.swept = 1
+
+    assert upload() == "snap-1"
+    assert ebs.states == {"snap-1": "completed"}
 
 
 def test_a_disk_is_read_over_all_pages_once_and_stays_sparse(

@@ -169,3 +169,13 @@ def test_where_nothing_can_be_booted_the_first_image_is_offered_and_it_is_said()
     with pytest.raises(InvalidRequest, match="cannot be booted: containers are booted by root"):
         line.check(image)
     assert line.guests.booted == []
+
+
+def test_the_disk_of_a_base_that_is_not_ours_is_not_read() -> None:
+    line = Line()
+    image = replace(line.bake(), owner_id="222222222222")
+    line.world.log.clear()
+
+    line.check(image)
+
+    assert line.world.log[0] == "download snap-new on None"
