@@ -10,7 +10,6 @@ Source: EC2 API reference, CreateImage, CreateSnapshot; EBS user guide, "How sna
 
 from __future__ import annotations
 
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,9 +80,4 @@ def changed_blocks(root: RootVolume, work: Path) -> Mapping[int, bytes]:
         base.scratch.mkdir()
         base.lower.symlink_to(root.lower)
         base.upper.symlink_to(root.upper)
-        changed = [c for c in overlays.changes(root.upper, root.lower) if not _is_socket(c)]
-        return applying.apply(base, changed).blocks
-
-
-def _is_socket(change: overlays.Change) -> bool:
-    return isinstance(change, overlays.Written) and stat.S_ISSOCK(change.status.st_mode)
+        return applying.apply(base, overlays.changes(root.upper, root.lower)).blocks

@@ -127,7 +127,7 @@ def sweep(directory: Path) -> None:
             with _emptied(_group(lock.with_suffix(""))):
                 pass
             base_roots.sweep(lock.with_suffix(""))
-            lock.unlink()
+            lock.unlink(missing_ok=True)  # its check has just ended
 
 
 def _group(place: Path) -> ControlGroup:

@@ -131,14 +131,16 @@ class DiskCache:
 
     def _let_go(self) -> None:
         for disk in list(self._held):
-            if self._clock.now() - _used_at(disk) > UNHELD:
-                self._held.pop(disk).close()
+            rested = self._clock.now() - _used_at(disk) > UNHELD
+            if rested and (held := self._held.pop(disk, None)):  # several threads may do this
+                held.close()
 
     def _remove(self, disk: Path) -> bool:
         """Remove a disk with its sums; false when it is in use."""
         try:
             with file_lock(disk.with_suffix(".lock"), wait=False), _unused(disk):
-                disk.with_suffix(".sums").unlink(missing_ok=True)
+                if disk.suffix == ".raw":  # of half a disk, they may be the whole one's by now
+                    disk.with_suffix(".sums").unlink(missing_ok=True)
                 disk.unlink(missing_ok=True)
         except Conflict:
             return False

@@ -61,7 +61,8 @@ def _needs_replay(root: RootFileSystem, place: Path) -> bool:
         with mounted_file_system(root, place / "asked", replaying=True):
             return False
     except CommandFailed:
-        return True
+        with mounted_file_system(root, place / "asked"):  # otherwise it is not the journal
+            return True
 
 
 def _kept_name(root: RootFileSystem) -> str:

@@ -79,14 +79,15 @@ def storage_daemon(base: RootFileSystem, layer: Path, path: Path) -> list[str]:
     part = f"driver=raw,node-name=part,file=layer,offset={base.offset},size={base.size}"
     return [
         "setpriv", "--pdeathsig", "KILL", "--", "qemu-storage-daemon",
-        "--blockdev", f"driver=file,node-name=file,filename={_escaped(layer)}",
+        "--blockdev", f"driver=file,node-name=file,filename={escaped(layer)}",
         "--blockdev", "driver=qcow2,node-name=layer,file=file",
         "--blockdev", part,
-        "--export", f"type=fuse,id=shown,node-name=part,mountpoint={_escaped(path)},writable=on",
+        "--export", f"type=fuse,id=shown,node-name=part,mountpoint={escaped(path)},writable=on",
     ]  # fmt: skip
 
 
-def _escaped(path: Path) -> str:
+def escaped(path: Path) -> str:
+    """Return a path as a value in a list of QEMU's options."""
     return str(path.absolute()).replace(",", ",,")  # Source: qemu(1), option syntax
 
 

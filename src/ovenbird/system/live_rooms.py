@@ -42,7 +42,7 @@ rm -rf /var/log/journal/*
 # Only what cloud-init named for this machine: it names the next one.
 test ! -e /var/lib/cloud/data/previous-hostname || rm -f /etc/hostname
 for keys in /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
-do test ! -f "$keys" || sed -i '/ovenbird/d' "$keys"; done
+do test ! -f "$keys" || sed -i '/ ovenbird[^ ]*$/d' "$keys"; done
 """
 # Source: dpkg-query(1), rpm(8), systemctl(1).
 FAILED = """for name

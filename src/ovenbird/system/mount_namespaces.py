@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -81,4 +82,9 @@ def _of_others(*needed: Path) -> list[str]:
 def mount_points() -> list[str]:
     """Return where the calling thread has something mounted, in the order of mounting."""
     listed = Path("/proc/thread-self/mounts").read_text(encoding="utf-8").splitlines()
-    return [line.split()[1] for line in listed]
+    return [unescaped(line.split()[1]) for line in listed]
+
+
+def unescaped(text: str) -> str:
+    """Return a path as it is; the kernel writes a space as `040` in octal. Source: fstab(5)."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

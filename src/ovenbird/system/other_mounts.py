@@ -9,16 +9,15 @@ Source: fstab(5); Ubuntu 24.04's cloud images have ``/boot`` on a partition.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.system.image_paths import resolved
+from ovenbird.system.mount_namespaces import unescaped
 
 HINT = "Set `image.strategy` to `instance`, or do not change what is below it"
 NOT_KEPT = frozenset({"/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys", "/dev/shm"})  # noqa: S108
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def refuse_hidden(root: Path, *, upper: Path) -> None:
@@ -48,7 +47,7 @@ def mount_points(table: str) -> Iterator[str]:
         fields = line.split()
         if len(fields) < 3 or fields[0].startswith("#") or not fields[1].startswith("/"):
             continue
-        point = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[1]).rstrip("/")
+        point = unescaped(fields[1]).rstrip("/")
         if point and point not in NOT_KEPT and fields[2] not in {"tmpfs", "swap"}:
             yield point
 

@@ -29,6 +29,7 @@ from ovenbird.domain.ports import Progress
 from ovenbird.system import applying, base_roots, boot_containers, boot_guests, overlays
 from ovenbird.system.commands import end_group, spawn
 from ovenbird.system.disks import clone
+from ovenbird.system.layers import escaped
 
 WITHIN_S = 900.0  # emulated, on a busy host
 KVM_WITHIN_S = 60.0  # what says nothing until then hangs
@@ -78,7 +79,8 @@ class QemuBoots:
         if self._may_use_kvm():
             progress(f"Booting `{image.name}` in QEMU with KVM")
             report = self._booted(image, disk, probe, accelerator="kvm")
-            if report.ended or report.last or _KERNEL_LINE.search(report.console):
+            began = report.last or _KERNEL_LINE.search(report.console)
+            if began or (report.ended and report.console):  # else QEMU could not even begin
                 return report
             self._no_kvm.write_text(_boot_id())
             progress("KVM does not carry a guest on this host")
@@ -141,7 +143,7 @@ def command(
         "-nodefaults", "-display", "none", "-no-reboot",
         "-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console",
         *(["-drive", drive] if is_uefi else []),
-        "-drive", f"if=none,id=root,format=raw,cache=unsafe,file={disk}",
+        "-drive", f"if=none,id=root,format=raw,cache=unsafe,file={escaped(disk)}",
         "-device", "nvme,drive=root,serial=vol-boot-check",
         "-netdev", f"user,id=net,restrict=on{forward}", "-device", "virtio-net-pci,netdev=net",
         "-device", "virtio-rng-pci",

@@ -72,9 +72,14 @@ def brought(upper: Path) -> frozenset[str]:
     found = set()
     for directory in (*UNIT_DIRECTORIES, INIT_SCRIPTS):
         for path in _listed(upper, directory):
-            if path.is_file() and (directory == INIT_SCRIPTS or path.suffix in UNITS):
+            if _is_own(path) and (directory == INIT_SCRIPTS or path.suffix in UNITS):
                 found.add(path.name)
     return frozenset(found)
+
+
+def _is_own(path: Path) -> bool:
+    """Tell whether a name is a unit's own; aliases and masks are links to another one."""
+    return path.readlink().name == path.name if path.is_symlink() else path.is_file()
 
 
 def of_packages(root: Path, names: Collection[str]) -> frozenset[str]:
@@ -172,7 +177,8 @@ def _has_account(root: Path, file: str, name: str) -> bool:
     lines = listed.read_text(errors="replace").splitlines() if listed.is_file() else []
     if any(line.partition(":")[0] == name for line in lines):
         return True
-    configs = (path for top in ACCOUNTS_AT_BOOT for path in _listed(root, top))
+    names = (path.relative_to(root) for top in ACCOUNTS_AT_BOOT for path in _listed(root, top))
+    configs = (resolved(root, f"/{name}") for name in names)
     texts = (path.read_text(errors="replace") for path in configs if path.is_file())
     return any(line.split()[1:2] == [name] for text in texts for line in text.splitlines())
 

@@ -111,7 +111,7 @@ def _drop_ins(root: Path, name: str) -> Iterator[Path]:
     """Yield drop-ins in the order of their names; one of a directory before hides its namesake."""
     found: dict[str, Path] = {}
     for directory in reversed(UNIT_DIRECTORIES):
-        top = within(root, f"/{directory}/{name}.d")
+        top = resolved(root, f"/{directory}/{name}.d")
         found.update({path.name: path for path in top.glob("*.conf")} if top.is_dir() else {})
     yield from (found[part] for part in sorted(found) if not _is_masked(found[part]))
 

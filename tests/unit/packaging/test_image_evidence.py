@@ -19,6 +19,7 @@ from ovenbird.packaging.keys import envelopes
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.reading.image_sbom import image_sbom
 from ovenbird.packaging.repositories.image_evidence import ImageEvidence
+from ovenbird.system.commands import run
 from ovenbird.system.directory_storage import DirectoryStorage
 from tests.unit.domain.test_provenance import BASE, MADE
 
@@ -108,6 +109,20 @@ def test_signatures_of_retired_keys_count(tmp_path: Path) -> None:
     assert envelopes.opened(old, public_keys=key.known()).fingerprints == (first,)
     assert set(envelopes.opened(both, public_keys=key.known()).fingerprints) == {first, second}
     assert set(envelopes.opened(both, public_keys=key.export()).fingerprints) == {second}
+
+
+def test_a_signature_of_a_revoked_key_does_not_count(tmp_path: Path) -> None:
+    key = SigningKey(tmp_path / "home", algorithm="ed25519")
+    key.ensure()
+    envelope = envelopes.sealed(b"{}", key)
+    (prepared,) = (key.home / "openpgp-revocs.d").glob("*.rev")
+    prepared.write_text(prepared.read_text().replace(":-----BEGIN", "-----BEGIN"))
+    gpg = ["gpg", "--homedir", str(key.home), "--batch", "--quiet"]
+    run([*gpg, "--import", prepared], timeout_s=60)
+    run([*gpg, "--output", tmp_path / "keys", "--export"], timeout_s=60)
+
+    with pytest.raises(InvalidRequest, match="by no key that is known here"):
+        envelopes.opened(envelope, public_keys=(tmp_path / "keys").read_bytes())
 
 
 def changed(envelope: bytes, **parts: object) -> bytes:

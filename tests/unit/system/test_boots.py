@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.domain.boot_checks import Probe, proof_of, why_unfit
+from ovenbird.domain.boot_checks import BootReport, Probe, proof_of, why_unfit
 from ovenbird.system import boot_containers, qemu
 from ovenbird.system.boot_guests import Guest, furnish
 from ovenbird.system.nspawn import MASKED
@@ -56,6 +56,25 @@ def test_bios_and_an_app_without_a_port_need_less() -> None:
     assert "if=pflash" not in " ".join(found)
     assert found[found.index("-netdev") + 1] == "user,id=net,restrict=on"
     assert found[found.index("-cpu") + 1] == "host"
+
+
+def test_what_could_not_even_begin_with_kvm_is_emulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    said: list[str] = []
+
+    def booted(*_: object, accelerator: str) -> BootReport:
+        tried.append(accelerator)
+        return BootReport(engine="qemu", last=None, ended=True, status=0, seconds=0.1, console="")
+
+    monkeypatch.setattr(qemu, "KVM", tmp_path)
+    monkeypatch.setattr(qemu.QemuBoots, "_booted", booted)
+
+    for _ in range(2):
+        qemu.QemuBoots(tmp_path).boot(BASE, Path("/d"), probe=Probe(), progress=said.append)
+
+    assert tried == ["kvm", "tcg", "tcg"]
 
 
 def test_an_image_for_another_processor_is_not_booted(tmp_path: Path) -> None:

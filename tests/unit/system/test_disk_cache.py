@@ -203,6 +203,17 @@ def test_idle_disks_and_what_killed_processes_left_go(
     assert names(tmp_path) == ["busy.part", "new.raw", "new.sums"]
 
 
+def test_half_a_disk_that_became_a_whole_one_meanwhile_keeps_its_sums(
+    make: Make, tmp_path: Path
+) -> None:
+    cache = make()
+    cache.get("one", Filling())
+
+    cache._remove(tmp_path / "one.part")  # it was seen a moment before
+
+    assert list(cache.digests("one")) == [3]
+
+
 def test_a_server_lets_go_of_what_rested_for_long(make: Make, tmp_path: Path, clock: Clock) -> None:
     server = make()
     server.get("first", Filling())

@@ -180,6 +180,30 @@ def test_the_program_of_a_command_line(command: str, path: str, optional: bool) 
     assert unit_files.program(command) == unit_files.Program(path=path, is_optional=optional)
 
 
+def test_aliases_are_no_units_wherever_they_lead_on_this_host(image: Image) -> None:
+    top = image.root / "etc/systemd/system"
+    outside = image.write("outside/other.service", UNIT)
+    (top / "alias.service").symlink_to(outside)
+    (top / "masked.service").symlink_to("/dev/null")
+    (top / "linked.service").symlink_to("/opt/app/linked.service")
+
+    assert services.brought(image.root) == {"hello.service", "linked.service"}
+
+
+def test_what_lies_on_this_host_is_not_in_the_image(
+    image: Image, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    image.write("usr/lib/systemd/system/hello.service", UNIT.replace("User=hello", "User=other"))
+    beside = tmp_path_factory.mktemp("beside")
+    (beside / "other.conf").write_text("u other\n[Service]\nUser=root\n")
+    (image.root / "usr/lib/sysusers.d").mkdir(parents=True)
+    (image.root / "usr/lib/sysusers.d/other.conf").symlink_to(beside / "other.conf")
+    (image.root / "etc/systemd/system/hello.service.d").symlink_to(beside)
+
+    with pytest.raises(CommandFailed, match="its user `other` is not there"):
+        image.check()
+
+
 def test_links_of_an_image_stay_in_it(tmp_path: Path) -> None:
     (tmp_path / "srv").mkdir()
     (tmp_path / "opt").symlink_to("/srv")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from ovenbird.domain.errors import InvalidRequest
@@ -24,6 +25,7 @@ from ovenbird.system.commands import run
 
 TIMEOUT_S = 60.0
 UNKNOWN_KEY = 2  # gpgv's status when one of several signatures is of a key that it has not
+_KINDS = ("GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG")  # Source: GnuPG, doc/DETAILS
 
 
 def sealed(statement: bytes, signer: Signer) -> bytes:
@@ -88,7 +90,7 @@ def _parts(envelope: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _signers(said: str) -> list[str]:
-    """Return the primary keys of the good signatures that gpgv saw.
+    """Return the primary keys of the good signatures that gpgv saw; of revoked keys none is.
 
     Raises:
         InvalidRequest: One signature is bad.
@@ -96,4 +98,7 @@ def _signers(said: str) -> list[str]:
     lines = [line.split() for line in said.splitlines() if line.startswith("[GNUPG:] ")]
     if any(line[1] == "BADSIG" for line in lines):
         raise InvalidRequest("The statement was changed after it was signed")
-    return [line[-1] for line in lines if line[1] == "VALIDSIG"]
+    # Each signature has a line of its kind, then one that says whose it is.
+    kinds = [line for line in lines if line[1] in {*_KINDS, "VALIDSIG"}]
+    pairs = pairwise(kinds)
+    return [line[-1] for kind, line in pairs if line[1] == "VALIDSIG" and kind[1] != "REVKEYSIG"]

@@ -105,7 +105,8 @@ def _fill(path: Path, ready: Path, doing: Doing) -> None:
         ready.mkdir(exist_ok=True)
     else:
         shown = str(path.relative_to((doing.directory or path.parent).resolve()))
-        ready.write_text(filled(_text(path, shown), doing.step.variables, shown=shown))
+        text = filled(_text(path, shown), doing.step.variables, shown=shown)
+        ready.write_bytes(text.encode())  # in UTF-8, whatever this process's locale is
         ready.chmod(path.stat().st_mode)
 
 

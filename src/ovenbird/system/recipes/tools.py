@@ -75,7 +75,7 @@ def puppet(tools: Path) -> Path:
     """
 
     def make(place: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="ovenbird-", dir=place.parent) as name:
+        with tempfile.TemporaryDirectory(prefix="ovenbird-", dir=place) as name:
             for path in _downloaded(_PUPPET, Path(name)):
                 if not path.name.startswith(_NOT_RUN):
                     run(["dpkg-deb", "--extract", path, place], timeout_s=_MADE_IN_S)
