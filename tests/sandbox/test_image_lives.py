@@ -175,6 +175,13 @@ def test_what_uses_an_image_is_found(endpoint: Endpoint, baked: Image) -> None:
         Name=f"/{name}", Value=baked.image_id, Type="String", DataType="aws:ec2:image"
     )
     account.ssm.put_parameter(Name=f"/{name}/secret", Value=baked.image_id, Type="SecureString")
+    account.ssm.put_parameter(Name=f"/{name}/text", Value=baked.image_id, Type="String")
+    account.ssm.put_parameter(Name=f"/{name}/text", Value="other", Type="String", Overwrite=True)
+    for end, alias in (("alias", f"/{name}/text:1"), ("nothing", "/gone")):
+        account.ec2.create_launch_template(
+            LaunchTemplateName=f"{name}-{end}",
+            LaunchTemplateData={"ImageId": f"resolve:ssm:{alias}"},
+        )
     account.autoscaling.create_launch_configuration(
         LaunchConfigurationName=name, ImageId=baked.image_id, InstanceType="t3.micro"
     )
@@ -188,6 +195,7 @@ def test_what_uses_an_image_is_found(endpoint: Endpoint, baked: Image) -> None:
         f"it runs as instance {instance_id} in dev",
         f"launch template {name} names it in dev",
         f"launch configuration {name} names it in dev",
+        f"launch template {name}-alias names it by /{name}/text:1 in dev",
         f"parameter /{name} names it in dev",
     }
     account.ec2.terminate_instances(InstanceIds=[instance_id])

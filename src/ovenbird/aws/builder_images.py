@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 AVAILABLE_WITHIN = timedelta(hours=1)  # the first snapshot of a volume is a copy of all of it
 EVERY = timedelta(seconds=1)
+_HINTS = {"InvalidAMIName.Duplicate": "Another bake made it meanwhile: start the command again"}
 _LOST = frozenset({"failed", "error", "invalid", "deregistered"})
 
 
@@ -64,22 +65,33 @@ class BuilderImages:
         """
         marked = {key: value for key, value in tags.items() if key != BAKE_KEY_TAG}
         pairs = to_aws(marked | {TEMPORARY_TAG: str(mark)})
-        with cloud_errors(f"creating image `{name}`"):
-            image_id = self._ec2.create_image(
-                InstanceId=instance_id,
-                Name=name,
-                TagSpecifications=[
-                    {"ResourceType": "image", "Tags": pairs},
-                    {"ResourceType": "snapshot", "Tags": pairs},
-                ],
-            )["ImageId"]
+        image_id = self._created(instance_id, name, pairs, mark)
         try:
-            self._await(ImageId(image_id), mark, progress)
-            return self._offer(ImageId(image_id), tags)
+            self._await(image_id, mark, progress)
+            return self._offer(image_id, tags)
         except BaseException:
             with suppress(CloudError):  # then the next bake does it
                 self.sweep(lambda found: found == mark)
             raise
+
+    def _created(self, instance_id: str, name: str, pairs: list[Any], mark: Mark) -> ImageId:
+        """Call CreateImage, which takes no client token: a lost answer makes the name taken."""
+        try:
+            with cloud_errors(f"creating image `{name}`", hints=_HINTS):
+                answer = self._ec2.create_image(
+                    InstanceId=instance_id,
+                    Name=name,
+                    TagSpecifications=[
+                        {"ResourceType": "image", "Tags": pairs},
+                        {"ResourceType": "snapshot", "Tags": pairs},
+                    ],
+                )
+        except Conflict:
+            earlier = self._images.find_by_name(name)
+            if earlier is None or earlier.tags.get(TEMPORARY_TAG) != str(mark):
+                raise
+            return earlier.image_id
+        return ImageId(answer["ImageId"])
 
     def sweep(self, is_dead: IsDead) -> tuple[str, ...]:
         """Remove images that were not finished, and their snapshots; return the ids."""

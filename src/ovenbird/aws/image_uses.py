@@ -2,12 +2,13 @@
 
 Source: EC2 API reference, DescribeInstances, DescribeLaunchTemplateVersions; Auto Scaling API
 reference, DescribeLaunchConfigurations; Systems Manager user guide, "Working with parameters"
-(data type ``aws:ec2:image``).
+(data type ``aws:ec2:image``); EC2 user guide, "Use a Systems Manager parameter instead of an
+AMI ID".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ovenbird.aws.errors import cloud_errors
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ovenbird.aws.clients import Account
 
 LIVING = ["pending", "running", "stopping", "stopped", "shutting-down"]
+ALIAS = "resolve:ssm:"  # before a parameter's name or ARN, version and label, for an image's id
 NAMES_AT_ONCE = 10  # Source: SSM API reference, GetParameters
 
 
@@ -64,16 +66,24 @@ class AccountUses:
                     yield self._use(instance["ImageId"], what)
 
     def _templates(self) -> Iterator[ImageUse]:
+        """Yield what launch templates name, by an id or by a parameter, whatever its type."""
         ec2 = self._account.ec2
+        aliases: dict[str, str] = {}
         pages = ec2.get_paginator("describe_launch_templates").paginate()
         for template in [one for page in pages for one in page["LaunchTemplates"]]:
             versions = ec2.get_paginator("describe_launch_template_versions").paginate(
                 LaunchTemplateId=template["LaunchTemplateId"]
             )
             for version in [one for page in versions for one in page["LaunchTemplateVersions"]]:
-                if image_id := version["LaunchTemplateData"].get("ImageId"):
-                    name = template["LaunchTemplateName"]
+                image_id = version["LaunchTemplateData"].get("ImageId", "")
+                name = template["LaunchTemplateName"]
+                if image_id.startswith(ALIAS):
+                    aliases[image_id.removeprefix(ALIAS)] = name
+                elif image_id:
                     yield self._use(image_id, f"launch template {name} names it")
+        for alias, name in aliases.items():
+            for _, value in self._values([alias]):
+                yield self._use(value, f"launch template {name} names it by {alias}")
 
     def _configurations(self) -> Iterator[ImageUse]:
         paginator = self._account.autoscaling.get_paginator("describe_launch_configurations")
@@ -91,7 +101,12 @@ class AccountUses:
             for found in page["Parameters"]
             if found.get("DataType") == "aws:ec2:image"
         ]
+        for name, value in self._values(names):
+            yield self._use(value, f"parameter {name} names it")
+
+    def _values(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield name and value of those parameters that exist."""
         for start in range(0, len(names), NAMES_AT_ONCE):
-            answer = ssm.get_parameters(Names=names[start : start + NAMES_AT_ONCE])
-            for found in answer["Parameters"]:
-                yield self._use(found["Value"], f"parameter {found['Name']} names it")
+            some = list(names[start : start + NAMES_AT_ONCE])
+            for found in self._account.ssm.get_parameters(Names=some)["Parameters"]:
+                yield found["Name"], found["Value"]

@@ -18,7 +18,7 @@ from ovenbird.aws.copies import Copy, ImageCopies
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.keys import KmsKeys
-from ovenbird.domain.errors import CloudError, NotFound
+from ovenbird.domain.errors import CloudError, NotFound, OvenbirdError
 from ovenbird.domain.images import Image, ImageId
 from ovenbird.domain.ports import Clock, Progress
 from ovenbird.domain.sharing import Key, Permissions, Principal, PrincipalKind
@@ -35,6 +35,7 @@ _FIELDS = {
 }
 # What DryRun says when the image or what it consists of is the reason; all else is ours.
 _CANNOT_LAUNCH = ("InvalidAMIID", "InvalidSnapshot", "InvalidKMSKey", "AuthFailure")
+_UNTIL_SEEN = frozenset({"InvalidAMIID.NotFound", "AuthFailure"})
 _SMALL: dict[str, Any] = {"arm64": "t4g.micro"}  # else t3.micro; nothing is launched
 _HINTS = {
     "InvalidParameterValue": "Look at the accounts and ARNs that it is shared with: do they exist?",
@@ -194,8 +195,20 @@ class Ec2Sharing:
             Why it is not known, as that this role may not launch; empty when it would.
 
         Raises:
-            CloudError: It would not, because of the image.
+            CloudError: It would not, because of the image; also not after a minute, within
+                which a permission is known everywhere.
         """
+        deadline = self._clock.now() + SEEN_WITHIN
+        while True:
+            try:
+                return self._launch_doubt(image)
+            except OvenbirdError as error:
+                new = error.facts.get("code") in _UNTIL_SEEN
+                if not new or self._clock.now() >= deadline:
+                    raise
+            self._clock.sleep(1)
+
+    def _launch_doubt(self, image: Image) -> str:
         network: dict[str, Any] = {"SubnetId": self._subnet_id} if self._subnet_id else {}
         with cloud_errors(f"trying to launch `{image.image_id}`"):
             try:

@@ -137,6 +137,20 @@ def test_an_image_that_could_not_be_launched_is_an_error(code: str) -> None:
         door.launch_doubt(IMAGE)
 
 
+@pytest.mark.parametrize("code", ["InvalidAMIID.NotFound", "AuthFailure"])
+def test_a_permission_that_ec2_does_not_know_yet_is_waited_for(code: str) -> None:
+    door, api = sharing(run_instances=refusal(code))
+    answers = [refusal(code), refusal("DryRunOperation")]
+
+    def run_instances(**_: Any) -> None:
+        raise answers.pop(0)
+
+    api.run_instances = run_instances  # type: ignore[attr-defined]
+
+    assert door.launch_doubt(IMAGE) == ""
+    assert answers == []
+
+
 def test_an_image_that_is_not_seen_within_a_minute_is_an_error() -> None:
     cloud = Cloud()
     door = Ec2Sharing(cloud.account(), clock=cloud.clock)
