@@ -185,6 +185,7 @@ class MachineRoom:
             self._do(self._ends, self._remove, instance_id)
         self._purge({instance_id: state for instance_id, (_, state) in seen.items()})
         for machine in list(self._machines.values()):
+            machine.listen()
             machine.trim_console(CONSOLE_BYTES)
         self._disks.drop_idle()
         with CONTROL:

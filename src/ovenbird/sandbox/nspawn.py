@@ -166,13 +166,21 @@ class Machine:
     @property
     def is_ready(self) -> bool:
         """Whether its systemd has said that the boot is finished."""
-        while self._notified and not self._ready:
+        self.listen()
+        return self._ready
+
+    def listen(self) -> None:
+        """Take what its systemd has said; to be called again and again for as long as it runs.
+
+        A slow boot says how far it is every few seconds, and a socket holds ten messages: nspawn
+        would wait for us, and the machine's pid 1 for nspawn.
+        """
+        while self._notified:
             try:
                 if b"READY=1" in self._notified.recv(4096).split(b"\n"):
                     self._ready = True  # never False again: two threads may ask
             except OSError:  # nothing more was said, or it was taken away meanwhile
                 break
-        return self._ready
 
     def pid(self) -> int | None:
         """Return the process id that the machine's pid 1 has on this host."""
