@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from ovenbird.domain.blocks import BLOCK_BYTES
 from ovenbird.domain.errors import CommandFailed, InvalidRequest, OvenbirdError
 from ovenbird.system import base_roots, clones, layers, mapped_files, root_file_systems
 from ovenbird.system.disks import mounted
 from ovenbird.system.root_file_systems import find_root, mounted_root
 from tests.boot.small_disks import (
     AT,
+    MIB,
     applied,
     baked,
     change,
@@ -106,6 +108,14 @@ def test_a_journal_is_replayed_first_once_and_never_in_the_base(tmp_path: Path, 
     with mounted_root(image, tmp_path / "root") as root:
         assert (root / "etc/live-49").read_text() == "49\n" * 100
         assert (root / "etc/hostname").read_text() == "baked\n"
+
+
+def test_nearly_all_of_a_file_system_may_be_written(tmp_path: Path) -> None:
+    disk = made(tmp_path / "disk.raw", "ext4", tree)
+    with base_roots.opened(disk, tmp_path / "place", bounded=True) as base:
+        (base.root / "usr/large").write_bytes(os.urandom(20 * MIB))
+
+        assert len(applied(base).blocks) >= 20 * MIB // BLOCK_BYTES
 
 
 def test_replaying_gives_the_same_bytes_on_another_day(tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ def changed_blocks(root: RootVolume, work: Path) -> Mapping[int, bytes]:
     with tempfile.TemporaryDirectory(dir=work, prefix="capture-") as name:
         found = find_root(root.disk)
         base = BaseRoot(place=Path(name), root=root.lower, file_system=found, origin=found)
-        base.scratch.mkdir()
+        for path in (base.scratch, base.upper.parent):
+            path.mkdir()
         base.lower.symlink_to(root.lower)
         base.upper.symlink_to(root.upper)
         return applying.apply(base, overlays.changes(root.upper, root.lower)).blocks

@@ -70,12 +70,12 @@ class BaseRoot:
     @property
     def upper(self) -> Path:
         """What was written."""
-        return self.scratch / "upper"
+        return self.place / "layer/upper"
 
     @property
     def scratch(self) -> Path:
-        """A directory in memory, for more of it."""
-        return self.place / "layer"
+        """A directory in memory, for more of it; what is written in the root takes none of it."""
+        return self.place / "scratch"
 
 
 @contextmanager
@@ -100,7 +100,10 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
         file_system = stack.enter_context(replayed(origin, place=place))
         lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
         size = f"size={_most_bytes(lower) if bounded else '90%'}"
-        _scratch(stack, place / "layer", size)
+        _layer(stack, place / "layer", size)
+        stack.enter_context(
+            mounted("tmpfs", place / "scratch", kind="tmpfs", options="mode=755,size=90%")
+        )
         for name in ("upper", "work"):
             (place / "layer" / name).mkdir()
         # The root's own mode is what the upper directory has, whatever the caller's umask is.
@@ -120,7 +123,7 @@ def _most_bytes(lower: Path) -> int:
     return min(whole.f_blocks * whole.f_frsize, memory * 9 // 10)
 
 
-def _scratch(stack: ExitStack, place: Path, size: str) -> None:
+def _layer(stack: ExitStack, place: Path, size: str) -> None:
     """Make a directory in memory; on the disk where memory cannot keep an overlay's marks."""
     with ExitStack() as trial:
         trial.enter_context(mounted("tmpfs", place, kind="tmpfs", options=size))

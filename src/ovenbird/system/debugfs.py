@@ -57,6 +57,8 @@ def apply(disk: Path, changed: Sequence[Change], *, upper: Path, lower: Path, wo
 def _hint(said: str) -> str:
     if "Could not allocate" in said:
         return "The image's root file system is full: use a larger base image"
+    if "No space left" in said:  # on this host, where the clone is
+        return "Bake where there is more memory: what changes is kept there"
     return "This is a bug in the bake; keep the log"
 
 
