@@ -355,7 +355,7 @@ def test_what_dead_bakes_left_long_ago_goes_with_the_next_bake_of_another_app(
 
     new_bake().run(account)
     young = snapshots(account)
-    replace(new_bake(), later=timedelta(hours=3)).run(account)
+    replace(new_bake(), later=timedelta(hours=25)).run(account)
 
     old = snapshots(account)
     assert {pending, completed, kept, used} <= young.keys()

@@ -102,7 +102,8 @@ class EbsSnapshots:
     def forget_unfinished(self, tag: str, value: str, *, keep: SnapshotId) -> None:
         """Delete what dead bakes left, but one: what is pending with this tag, and all that is old.
 
-        Old are marked snapshots of any bake that no image has after two hours.
+        Old are marked snapshots of any bake that no image has two hours after they were
+        completed, and those that are pending for more than a day: an upload may be slow.
         """
         self._unregistered.sweep(tag, value, keep=keep)
 

@@ -24,7 +24,8 @@ from ovenbird.domain.ports import Clock
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
-ORPHANED_AFTER = timedelta(hours=2)  # an upload ends within one, or EBS ends it
+ORPHANED_AFTER = timedelta(hours=2)  # from its completion on: then it is registered at once
+UPLOADED_WITHIN = timedelta(days=1)  # EBS ends what is not written to; a slow upload goes on
 
 
 def marked(tags: Mapping[str, str]) -> dict[str, str]:
@@ -72,8 +73,11 @@ class Unregistered:
             self._delete(snapshot_id)
 
     def _is_old(self, raw: Mapping[str, Any]) -> bool:
-        started = raw.get("StartTime")
-        return started is not None and self._clock.now() - started > ORPHANED_AFTER
+        """Tell whether no bake can need it any more, on this host or on another one."""
+        is_pending = raw.get("State") == "pending"
+        since = raw.get("CompletionTime") or raw.get("StartTime")
+        most = UPLOADED_WITHIN if is_pending else ORPHANED_AFTER
+        return since is not None and self._clock.now() - since > most
 
     def _delete(self, snapshot_id: SnapshotId) -> None:
         try:

@@ -107,6 +107,8 @@ class Ebs:
                 {"Snapshots": [
                     {"SnapshotId": one, "State": self.states[one],
                      "StartTime": NOW - timedelta(hours=float(tags.get("hours", 0))),
+                     **({"CompletionTime": NOW - timedelta(hours=float(tags["completed"]))}
+                        if "completed" in tags else {}),
                      "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
                     for one, tags in self.marks.items()
                     if one in self.states and (not ids or one in ids[0])
@@ -406,8 +408,10 @@ def test_what_dead_bakes_left_is_swept(snapshots: EbsSnapshots, ebs: Ebs) -> Non
         "snap-same-error": {key: "k"},
         "snap-same-completed": {key: "k"},
         "snap-other-pending": {key: "o"},
-        "snap-old-pending": {key: "o", "hours": "3"},
-        "snap-old-completed": {key: "o", "hours": "3"},
+        "snap-old-pending": {key: "o", "hours": "25"},
+        "snap-slow-pending": {key: "o", "hours": "23"},
+        "snap-slow-completed": {key: "o", "hours": "23", "completed": "1"},
+        "snap-old-completed": {key: "o", "hours": "23", "completed": "3"},
         "snap-old-used": {key: "o", "hours": "3", "used": "1"},
     }
     ebs.states = {name: name.rsplit("-", maxsplit=1)[-1] for name in ebs.marks}
@@ -416,5 +420,6 @@ def test_what_dead_bakes_left_is_swept(snapshots: EbsSnapshots, ebs: Ebs) -> Non
 
     assert set(ebs.states) == {
         "snap-keep", "snap-same-completed", "snap-other-pending", "snap-old-used",
+        "snap-slow-pending", "snap-slow-completed",
     }  # fmt: skip
     assert ebs.untagged == ["snap-old-used"]
