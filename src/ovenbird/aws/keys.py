@@ -98,9 +98,10 @@ class KmsKeys:
             )
 
     def revoke(self, key: str, grantee: str) -> None:
-        """Take our grants to somebody back; those that others gave stay."""
+        """Take back what :meth:`grant` gave; grants of others, or to do less, stay."""
         for grant in self._grants(key):
-            if grant.get("Name") == _NAME and grant.get("GranteePrincipal") == grantee:
+            is_ours = grant.get("Name") == _NAME and set(grant.get("Operations", [])) >= OPERATIONS
+            if is_ours and grant.get("GranteePrincipal") == grantee:
                 with cloud_errors(f"revoking `{grantee}`'s use of `{key}`", hints=_GRANT_HINTS):
                     self._account.kms.revoke_grant(KeyId=key, GrantId=str(grant["GrantId"]))
 

@@ -179,7 +179,11 @@ def test_a_grant_counts_when_it_allows_all_that_a_launch_needs() -> None:
 
 
 def test_only_grants_of_ours_are_taken_back() -> None:
-    keys, api = grants(grant("role"), grant("role", name="theirs") | {"GrantId": "theirs"})
+    keys, api = grants(
+        grant("role"),
+        grant("role", name="theirs") | {"GrantId": "theirs"},
+        grant("role", ["Decrypt"]) | {"GrantId": "older"},
+    )
 
     keys.revoke(CUSTOMER, "role")
 
