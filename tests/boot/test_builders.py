@@ -16,16 +16,20 @@ import pytest
 
 from ovenbird.aws.builder_resources import TEMPORARY_TAG, BuilderSpec
 from ovenbird.aws.builders import Builders
+from ovenbird.domain import image_chain as chain
+from ovenbird.domain.blocks import checksum, disk_digest
 from ovenbird.domain.errors import CommandFailed
-from ovenbird.domain.images import Baked, BakeStrategy, Image, ImageId
+from ovenbird.domain.images import PROVENANCE_TAG, Baked, BakeStrategy, Image, ImageId
 from ovenbird.domain.ports import Hands
+from ovenbird.domain.provenance import FILES, SBOM, Origin
 from ovenbird.domain.recipes import Ansible, BroughtFile, Puppet, RecipeStep, Shell
 from ovenbird.sandbox import base_images, reaching
 from ovenbird.sandbox.places import DEVELOPMENT
 from ovenbird.stages.bake import bake
 from ovenbird.stages.kitchen import Kitchen
-from ovenbird.system import ssh
+from ovenbird.system import image_contents, ssh
 from ovenbird.system.clock import SystemClock
+from ovenbird.system.disk_differences import differing_blocks
 from ovenbird.system.live_rooms import LiveRoom
 from ovenbird.system.root_file_systems import mounted_root
 from tests.boot.conftest import Cloud, until
@@ -134,6 +138,7 @@ def bench(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Bench:
         snapshots=bakery.snapshots,
         workshop=bakery.workshop,
         builders=builders,
+        evidence=bakery.evidence,
     )
     request = replace(
         bakery.request,
@@ -197,6 +202,37 @@ def test_the_image_keeps_nothing_of_the_builder(bench: Bench, tmp_path: Path) ->
         }  # fmt: skip
 
     assert {name: one for name, one in found.items() if one} == {}
+
+
+def test_the_image_of_a_builder_has_the_evidence_that_others_have(
+    bench: Bench, tmp_path: Path
+) -> None:
+    image, evidence = bench.baked.image, bench.bakery.evidence
+    key, digest = image.bake_key, image.tags.get(PROVENANCE_TAG, "")
+    signed = evidence.statement(key, digest)
+    origin = Origin.parse(signed.statement)
+    parts = {name: evidence.part(key, digest, name) for name in (FILES, SBOM)}
+    base = bench.bakery.snapshots.download(bench.base.root_snapshot_id)
+    disk = bench.bakery.snapshots.download(image.root_snapshot_id)
+    found = {index: checksum(block) for index, block in differing_blocks(base, disk)}
+    with mounted_root(disk, tmp_path / "root") as root:
+        files = image_contents.files(root)
+
+    assert (bench.baked.notes, origin.is_whole) == ((), False)
+    assert [
+        link.text
+        for link in (
+            chain.statement_link(image, signed),
+            chain.tags_link(image, origin),
+            chain.parts_link(origin, parts),
+            chain.blocks_link(origin, disk_digest(found), len(found)),
+            chain.files_link(image_contents.unpacked(parts[FILES]), files),
+        )
+        if link.standing is not chain.Standing.OK
+    ] == []
+    assert len(signed.fingerprints) == 1
+    assert b"pkg:deb/debian/nginx@" in parts[SBOM]
+    assert len(found) > 10
 
 
 @contextmanager

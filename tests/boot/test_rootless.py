@@ -28,7 +28,7 @@ from tests.unit.packaging.repositories import built
 pytestmark = pytest.mark.boot
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 BAKE = """
-import json, os, sys, time
+import hashlib, json, os, sys, time
 from pathlib import Path
 from typing import Any
 from ovenbird.domain.blocks import checksum, disk_digest
@@ -52,8 +52,10 @@ try:
         blocks = room.changed_blocks()
         files = {one.path: [one.mode, one.uid, one.digest_sha256] for one in room.contents().files}
         digest = disk_digest({index: checksum(block) for index, block in blocks.items()})
+        base = hashlib.sha256(repr(workshop.contents(Path(disk))).encode()).hexdigest()
         print(json.dumps({"uid": os.geteuid(), "blocks": len(blocks), "digest": digest,
-                          "total": room.total_blocks(), "files": files, "said": said}))
+                          "base": base, "total": room.total_blocks(), "files": files,
+                          "said": said}))
 except OvenbirdError as error:
     print(json.dumps(error.to_json() | {"said": said}))
 """
@@ -123,6 +125,7 @@ def test_an_ordinary_account_makes_the_bits_that_root_makes(bench: Bench) -> Non
     assert "error" not in own, own
     assert (roots["uid"], own["uid"]) == (0, ordinary_users.ID)
     assert own["files"] == roots["files"]
+    assert own["base"] == roots["base"]  # read by `contents`, beside the room
     assert (own["digest"], own["blocks"], own["total"]) == tuple(
         roots[name] for name in ("digest", "blocks", "total")
     )

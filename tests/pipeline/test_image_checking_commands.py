@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from ovenbird.cli.app import program
 from ovenbird.domain.boot_checks import BootReport
 from ovenbird.domain.errors import OvenbirdError
+from ovenbird.domain.images import NO_EVIDENCE_TAG, PROVENANCE_TAG
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.image_evidence import TOP, ImageEvidence
 from ovenbird.pipeline.ports import Ports
@@ -117,6 +118,15 @@ def test_an_image_without_evidence_has_no_chain(desk: Desk) -> None:
     statement.unlink()
 
     assert desk.links("ami-0", status=1) == {"statement": "missing", "boot check": "ok"}
+
+
+def test_an_image_says_itself_why_it_has_no_evidence(desk: Desk) -> None:
+    with desk.line.world.state() as state:
+        image = state.images[0]
+        tags = {tag: text for tag, text in image.tags.items() if tag != PROVENANCE_TAG}
+        state.images[0] = replace(image, tags={**tags, NO_EVIDENCE_TAG: "AWS refused"})
+
+    assert "none was made by the bake: AWS refused" in desk("verify", "ami-0", status=1)
 
 
 def test_two_images_are_compared_from_what_is_kept_of_them(desk: Desk) -> None:

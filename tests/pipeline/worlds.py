@@ -242,7 +242,7 @@ class World:
 
     def check(self) -> None: ...
 
-    def contents(self) -> ImageContents:
+    def contents(self, disk: Path | None = None) -> ImageContents:
         return ImageContents()
 
     def notes(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
     python -m tests.sandbox.builder_bakes URL CREDENTIALS DIRECTORY IMAGE
 
-For each call that changes something in EC2: a bake in a process that is killed as soon as that
-call is answered, then the same bake once more. Prints one JSON object for each.
+For each call that changes something in EC2, and around the evidence: a bake in a process that is
+killed as soon as that call is answered, then the same bake once more. Prints one JSON object for
+each.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,16 +24,21 @@ from ovenbird.aws.builder_resources import TEMPORARY_TAG, BuilderSpec
 from ovenbird.aws.builders import Builders
 from ovenbird.aws.clients import Account
 from ovenbird.aws.images import Ec2Images
+from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.images import (
     BAKE_KEY_TAG,
+    DISK_TAG,
+    PROVENANCE_TAG,
     Baked,
     BakeRequest,
     BakeStrategy,
     ImageId,
     PackagePin,
 )
+from ovenbird.domain.provenance import Evidence
 from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.stages.bake import bake
@@ -40,12 +46,15 @@ from ovenbird.stages.kitchen import Kitchen
 from ovenbird.system import ssh
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.recipes.logs import BakeLog
+from tests.evidence import Shelf
 from tests.sandbox.fleet import default_subnets
+from tests.sandbox.tiny_bakes import TinyWorkshop
 
+READ, KEPT = "evidence read", "evidence kept"  # no calls of EC2
 CALLS = (
     "ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances",
-    "StopInstances", "CreateImage", "ModifyImageAttribute", "CreateTags", "CreateTags 2",
-    "DeleteTags", "TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair",
+    "StopInstances", "CreateImage", "ModifyImageAttribute", READ, KEPT, "CreateTags",
+    "CreateTags 2", "DeleteTags", "TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair",
 )  # fmt: skip
 """All calls of a bake by a builder that change something, in order."""
 STATE = RepositoryState(
@@ -65,6 +74,30 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         SystemClock().sleep(min(seconds, 0.01))
+
+
+class Workshop(TinyWorkshop):
+    """Reads no disk; tells when it has."""
+
+    def __init__(self, reached: Callable[[str], None]) -> None:
+        self.reached = reached
+
+    def contents(self, disk: Path) -> ImageContents:
+        found = super().contents(disk)
+        self.reached(READ)
+        return found
+
+
+class Drawer(Shelf):
+    """Tells when evidence is kept."""
+
+    def __init__(self, reached: Callable[[str], None]) -> None:
+        super().__init__()
+        self.reached = reached
+
+    def keep(self, evidence: Evidence) -> None:
+        super().keep(evidence)
+        self.reached(KEPT)
 
 
 class Room:
@@ -90,18 +123,27 @@ class Room:
 
 @dataclass
 class Bakes:
-    """Bakes by builders of one account, in one directory."""
+    """Bakes by builders of one account, in one directory.
+
+    Args:
+        reached: Told ``READ`` and ``KEPT``.
+    """
 
     account: Account
     directory: Path
     base_image_id: str
     ahead: timedelta = timedelta()
     strategy: BakeStrategy = BakeStrategy.INSTANCE
+    reached: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.said: list[str] = []
         self.vpc_id, (subnet_id, *_) = default_subnets(self.account)
         self.images = Ec2Images(self.account, clock=Clock())
+        self.shelf = Drawer(self.reached)
+        self.snapshots = EbsSnapshots(
+            self.account, cache=self.directory.with_name("disks"), clock=Clock()
+        )
         self.builders = Builders(
             self.account,
             BuilderSpec(vpc_id=self.vpc_id, subnet_id=subnet_id),
@@ -127,9 +169,12 @@ class Bakes:
             recipe=tuple(RecipeStep(work=Shell(lines=(step,))) for step in (version, *steps)),
             strategy=self.strategy,
         )  # fmt: skip
-        nothing: Any = None
         kitchen = Kitchen(
-            images=self.images, snapshots=nothing, workshop=nothing, builders=self.builders
+            images=self.images,
+            snapshots=self.snapshots,
+            workshop=Workshop(self.reached),
+            builders=self.builders,
+            evidence=self.shelf,
         )
         return bake(request, kitchen=kitchen, progress=self.said.append)
 
@@ -160,7 +205,7 @@ class Bakes:
             Owners=["self"], Filters=[{"Name": "name", "Values": [f"hello-{version}-*"]}]
         )["Images"]
         tags = [{tag["Key"] for tag in image.get("Tags", [])} for image in found]
-        assert all(BAKE_KEY_TAG in one for one in tags)
+        assert all({BAKE_KEY_TAG, PROVENANCE_TAG, DISK_TAG} <= one for one in tags), found
         return len(found)
 
 
@@ -173,6 +218,16 @@ class Death:
     left: int
     left_after: list[str]
     images: int
+
+
+def die_at(wanted: str) -> Callable[[str], None]:
+    """Return what kills this process when it is told of one point."""
+
+    def reached(point: str) -> None:
+        if point == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
 
 
 def die_after(account: Account, call: str) -> None:
@@ -195,8 +250,10 @@ def killed(bakes: Bakes, call: str, endpoint: Endpoint) -> Death:
     child = os.fork()
     if not child:
         account = endpoint.development  # not its parent's connections
-        die_after(account, call)
-        Bakes(account, bakes.directory, bakes.base_image_id).bake(version)
+        if call not in {READ, KEPT}:
+            die_after(account, call)
+        dying = Bakes(account, bakes.directory, bakes.base_image_id, reached=die_at(call))
+        dying.bake(version)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     left = len(bakes.temporary())

@@ -24,7 +24,7 @@ from ovenbird.domain.errors import (
     InvalidRequest,
     Throttled,
 )
-from ovenbird.domain.images import BakeStrategy
+from ovenbird.domain.images import PROVENANCE_TAG, BakeStrategy
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.system.clock import SystemClock
 from tests.sandbox.builder_bakes import CALLS, STATE, Bakes
@@ -44,6 +44,7 @@ def test_a_builder_becomes_the_image_and_nothing_else_stays(bakes: Bakes) -> Non
     baked = bakes.bake("1.0")
 
     image = baked.image
+    assert baked.notes == ()
     assert baked.strategy is BakeStrategy.INSTANCE
     assert (baked.blocks_uploaded, baked.reused) == (0, False)
     assert (image.imds_v2, image.state, image.bake_key != "") == (True, "available", True)
@@ -51,8 +52,9 @@ def test_a_builder_becomes_the_image_and_nothing_else_stays(bakes: Bakes) -> Non
         "Snapshots"
     ]
     assert {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} == image.tags
+    assert set(bakes.shelf.kept) == {(image.bake_key, image.tags[PROVENANCE_TAG])}
     assert bakes.temporary() == []
-    assert bakes.said[-6:-3] == ["Installing ", "clean", "check"]
+    assert bakes.said[-7:-4] == ["Installing ", "clean", "check"]
 
 
 def test_meanwhile_everything_is_marked_and_imdsv2_is_required(

@@ -15,6 +15,7 @@ from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.blocks import BLOCK_BYTES, ZERO_BLOCK, checksum
 from ovenbird.domain.catalog import RepositoryState
+from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.images import Baked, BakeRequest, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.ports import DirectRoom, Progress
 from ovenbird.stages.bake import bake
@@ -79,6 +80,10 @@ class TinyWorkshop:
     ) -> Iterator[DirectRoom]:
         del key, repository, progress
         yield cast("DirectRoom", TinyRoom(disk))
+
+    def contents(self, disk: Path) -> ImageContents:
+        assert disk.exists()
+        return ImageContents()
 
 
 @dataclass(frozen=True, kw_only=True)

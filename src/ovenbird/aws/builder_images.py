@@ -1,6 +1,6 @@
 """The image of a builder: made by CreateImage, offered when it is whole, removed when not.
 
-CreateImage, marked ─▶ available ─▶ IMDSv2 required ─▶ bake key written ─▶ mark removed
+CreateImage, marked ─▶ available ─▶ IMDSv2 required ─▶ completed ─▶ bake key ─▶ mark removed
 
 Only an image with a bake key is found by a later bake, so one of a bake that was killed on the
 way is never taken for a result.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from ovenbird.aws.tags import from_aws, to_aws
 from ovenbird.aws.waiting import await_state
 from ovenbird.domain.errors import CloudError, Conflict, NotFound
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, ImageId
-from ovenbird.domain.ports import Clock, Progress
+from ovenbird.domain.ports import Clock, Completing, Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef
@@ -32,6 +33,14 @@ AVAILABLE_WITHIN = timedelta(hours=1)  # the first snapshot of a volume is a cop
 EVERY = timedelta(seconds=1)
 _HINTS = {"InvalidAMIName.Duplicate": "Another bake made it meanwhile: start the command again"}
 _LOST = frozenset({"failed", "error", "invalid", "deregistered"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """A stopped instance that becomes an image, and the mark of all that is its bake's."""
+
+    instance_id: str
+    mark: Mark
 
 
 class BuilderImages:
@@ -48,27 +57,36 @@ class BuilderImages:
 
     def make(
         self,
-        instance_id: str,
+        captured: Captured,
         *,
         name: str,
         tags: Mapping[str, str],
-        mark: Mark,
+        complete: Completing,
         progress: Progress,
     ) -> Image:
         """Make an image of a stopped instance, tagged as its snapshots are.
 
         One that cannot be offered is removed again.
 
+        Args:
+            captured: The instance.
+            name: The image's.
+            tags: With the bake's key.
+            complete: Called before the image gets that key, and again by the next bake when
+                this one is killed; the image is removed when it fails.
+            progress: Told how far the copy of the disk is.
+
         Raises:
             Conflict: Another image has the name.
             CloudError: AWS could not make it.
         """
+        mark = captured.mark
         marked = {key: value for key, value in tags.items() if key != BAKE_KEY_TAG}
         pairs = to_aws(marked | {TEMPORARY_TAG: str(mark)})
-        image_id = self._created(instance_id, name, pairs, mark)
+        image_id = self._created(captured.instance_id, name, pairs, mark)
         try:
             self._await(image_id, mark, progress)
-            return self._offer(image_id, tags)
+            return self._offer(image_id, tags[BAKE_KEY_TAG], complete)
         except BaseException:
             with suppress(CloudError):  # then the next bake does it
                 self.sweep(lambda found: found == mark)
@@ -172,15 +190,16 @@ class BuilderImages:
             )["Snapshots"]
         return str(found[0].get("Progress", "")) if found else ""
 
-    def _offer(self, image_id: ImageId, tags: Mapping[str, str]) -> Image:
+    def _offer(self, image_id: ImageId, bake_key: str, complete: Completing) -> Image:
         """Let bakes find the image, last of all; then it is no garbage any more."""
         with cloud_errors(f"requiring IMDSv2 of image `{image_id}`"):
             self._ec2.modify_image_attribute(ImageId=image_id, ImdsSupport={"Value": "v2.0"})
+        more = complete(self._images.get(image_id))
         snapshots = self._snapshot_ids(image_id)
-        key = to_aws({BAKE_KEY_TAG: tags[BAKE_KEY_TAG]})
+        pairs = to_aws({**more, BAKE_KEY_TAG: bake_key})  # in one call: all of them, or none
         with cloud_errors(f"tagging image `{image_id}`"):
-            self._ec2.create_tags(Resources=snapshots, Tags=key)
-            self._ec2.create_tags(Resources=[image_id], Tags=key)
+            self._ec2.create_tags(Resources=snapshots, Tags=pairs)
+            self._ec2.create_tags(Resources=[image_id], Tags=pairs)
         self._unmark([image_id, *snapshots])
         return self._images.get(image_id)
 

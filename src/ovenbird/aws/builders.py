@@ -15,13 +15,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from ovenbird.aws.builder_images import BuilderImages
+from ovenbird.aws.builder_images import BuilderImages, Captured
 from ovenbird.aws.builder_resources import TEMPORARY_TAG, BuilderResources, BuilderSpec, Mark
 from ovenbird.aws.clients import Account
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import CommandFailed, Conflict, Unhealthy
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, PackagePin
-from ovenbird.domain.ports import BakeRoom, Clock, Progress
+from ovenbird.domain.ports import BakeRoom, Clock, Completing, Progress
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.system import live_rooms, ssh
 from ovenbird.system.locks import file_lock
@@ -90,8 +90,12 @@ class Builders:
             yield Builder(
                 room,
                 stop=lambda: self._resources.stop(instance_id),
-                make=lambda name, tags: self._images.make(
-                    instance_id, name=name, tags=tags, mark=mark, progress=progress
+                make=lambda name, tags, complete: self._images.make(
+                    Captured(instance_id=instance_id, mark=mark),
+                    name=name,
+                    tags=tags,
+                    complete=complete,
+                    progress=progress,
                 ),
                 progress=progress,
             )
@@ -203,7 +207,7 @@ class Builder:
     Args:
         room: Its inside.
         stop: Shuts it down.
-        make: Makes an image of it when it is stopped, from a name and tags.
+        make: Makes an image of it when it is stopped; see :meth:`BuilderImages.make`.
     """
 
     def __init__(
@@ -211,7 +215,7 @@ class Builder:
         room: BakeRoom,
         *,
         stop: Callable[[], None],
-        make: Callable[[str, Mapping[str, str]], Image],
+        make: Callable[[str, Mapping[str, str], Completing], Image],
         progress: Progress,
     ) -> None:
         self._room, self._stop, self._make, self._progress = room, stop, make, progress
@@ -232,12 +236,12 @@ class Builder:
         """Find what would not start at boot."""
         self._room.check()
 
-    def make_image(self, *, name: str, tags: Mapping[str, str]) -> Image:
-        """Shut the machine down and make an image of it."""
+    def make_image(self, *, name: str, tags: Mapping[str, str], complete: Completing) -> Image:
+        """Shut the machine down and make an image of it; it is offered when it is complete."""
         self._progress("Stopping the builder")
         self._stop()
         self._progress(f"Creating image `{name}`")
-        return self._make(name, tags)
+        return self._make(name, tags, complete)
 
 
 def user_data(place: Path, user: str) -> str:

@@ -157,11 +157,12 @@ def package_link(
 
 
 def blocks_link(origin: Origin, digest: str, count: int) -> Link:
-    """Compare the blocks that differ from the base's with what a statement says."""
+    """Compare the blocks that differ from the base's, or all, with what a statement says."""
     if digest != origin.disk_sha256:
         text = f"{count} blocks have the digest {digest}, by the statement {origin.disk_sha256}"
         return failed("blocks", text)
-    return ok("blocks", f"{count} differ from `{origin.base_snapshot_id}`, as stated")
+    what = "have data" if origin.is_whole else f"differ from `{origin.base_snapshot_id}`"
+    return ok("blocks", f"{count} {what}, as stated")
 
 
 def files_link(stated: Sequence[ImageFile], found: Sequence[ImageFile]) -> Link:

@@ -29,6 +29,7 @@ BLOCKS_TOTAL_TAG = TAG + "blocks-total"
 STRATEGY_TAG = TAG + "strategy"
 COPIED_FROM_TAG = TAG + "copied-from"
 PROVENANCE_TAG = TAG + "provenance-sha256"
+NO_EVIDENCE_TAG = TAG + "no-evidence"  # why there is none
 BUILDER_TAG = TAG + "builder"
 BOOT_CHECK_TAG = TAG + "boot-check"
 FIT, UNFIT = "passed", "failed"  # values of the last one

@@ -268,10 +268,14 @@ class DirectRoom(BakeRoom, Protocol):
     def notes(self) -> tuple[str, ...]: ...  # likewise
 
 
+Completing = Callable[[Image], Mapping[str, str]]
+"""Told an image that is whole and that nobody finds yet; returns further tags for it."""
+
+
 class BuilderRoom(BakeRoom, Protocol):
     """A builder instance."""
 
-    def make_image(self, *, name: str, tags: Mapping[str, str]) -> Image: ...
+    def make_image(self, *, name: str, tags: Mapping[str, str], complete: Completing) -> Image: ...
 
 
 class BakeWorkshop(Protocol):
@@ -280,6 +284,8 @@ class BakeWorkshop(Protocol):
     def open(
         self, disk: Path, *, key: str, repository: RepositoryState, progress: Progress
     ) -> AbstractContextManager[DirectRoom]: ...
+
+    def contents(self, disk: Path) -> ImageContents: ...  # of one that is only read
 
 
 class Builders(Protocol):

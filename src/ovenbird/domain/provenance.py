@@ -31,6 +31,7 @@ TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 PAYLOAD = "application/vnd.in-toto+json"
 BUILD_TYPE = "https://ovenbird.example/bake/v1"  # docs/guides/images.md says what it means
 BUILDER = "https://ovenbird.example/bake"
+WHOLE = "all"  # what a subject's digest covers, when it is not the blocks that differ
 FILES, SBOM = "files.jsonl.zst", "sbom.cdx.json"  # names of what is kept beside a statement
 
 
@@ -42,6 +43,8 @@ class Made:
         disk_sha256: Of the blocks that differ from the base's.
         engine: Number of the bake engine.
         builder_version: Of ovenbird.
+        is_whole: That digest is of all blocks with data, since nobody but its owner may read
+            the base's snapshot.
     """
 
     request: BakeRequest
@@ -50,6 +53,7 @@ class Made:
     disk_sha256: str
     engine: int
     builder_version: str
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,7 @@ class Origin:
     Args:
         packages: Name → (version, SHA-256) of what was installed from our repository.
         byproducts: Name of a kept file → its SHA-256.
+        is_whole: As in :class:`Made`.
     """
 
     app: str
@@ -105,6 +110,7 @@ class Origin:
     base_snapshot_id: str
     packages: Mapping[str, tuple[str, str]]
     byproducts: Mapping[str, str]
+    is_whole: bool = False
 
     @classmethod
     def parse(cls, statement: bytes) -> Self:
@@ -141,10 +147,12 @@ def provenance(made: Made, byproducts: Mapping[str, bytes]) -> bytes:
             ],
         },
     }
-    subject = {
+    subject: dict[str, Any] = {
         "name": f"{made.request.app} {made.request.version}",
         "digest": {"sha256": made.disk_sha256},
     }
+    if made.is_whole:
+        subject["annotations"] = {"blocks": WHOLE}
     return _statement(subject, SLSA, predicate)
 
 
@@ -298,6 +306,7 @@ def _origin(document: Mapping[str, Any]) -> dict[str, Any]:
         "commit": source["digest"]["gitCommit"],
         "bake_key": built["internalParameters"]["bakeKey"],
         "disk_sha256": subject["digest"]["sha256"],
+        "is_whole": subject.get("annotations", {}).get("blocks") == WHOLE,
         "base_image_id": base["annotations"]["image"],
         "base_snapshot_id": base["uri"].removeprefix("ec2:"),
         "packages": packages,

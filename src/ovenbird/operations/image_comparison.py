@@ -25,7 +25,8 @@ from ovenbird.pipeline.ports import Ports
 from ovenbird.stages.boot_check import base_snapshot
 from ovenbird.system import image_contents
 from ovenbird.system.disk_differences import differing_blocks
-from ovenbird.system.root_file_systems import mounted_root
+from ovenbird.system.journals import replayed
+from ovenbird.system.root_file_systems import find_root, mounted_file_system
 
 LISTS = "image-files"  # in the cache: what disks without evidence hold
 
@@ -166,13 +167,16 @@ class _Side:
 def opened_disk(disk: Path) -> Iterator[Path]:
     """Mount a disk's root file system for as long as the block runs; it is only read.
 
+    What its journal holds is there, too.
+
     Raises:
-        InvalidRequest: It has none that can be used.
+        InvalidRequest: It has none that can be used, or its journal cannot be replayed.
         CommandFailed: It cannot be mounted, as without root.
     """
     with (
         tempfile.TemporaryDirectory(prefix="ovenbird-") as place,
-        mounted_root(disk, Path(place, "root")) as root,
+        replayed(find_root(disk), place=Path(place)) as found,
+        mounted_file_system(found, Path(place, "root")) as root,
     ):
         yield root
 

@@ -19,6 +19,7 @@ from ovenbird.domain.image_ports import ImageEvidence
 from ovenbird.domain.images import (
     BOOT_CHECK_TAG,
     COPIED_FROM_TAG,
+    NO_EVIDENCE_TAG,
     PROVENANCE_TAG,
     STRATEGY_TAG,
     Image,
@@ -147,9 +148,9 @@ class _Look:
             yield chain.missing("blocks", "there is no statement to compare them with")
             return
         self.progress("Reading the image's disk")
-        snapshots, base_id = self.ports.snapshots, ImageId(self.origin.base_image_id)
+        snapshots = self.ports.snapshots
         try:
-            base = snapshots.download(self.ports.images.get(base_id).root_snapshot_id)
+            base = None if self.origin.is_whole else self._base_disk(self.origin)
             disk = snapshots.download(owned.root_snapshot_id)
             found = {n: checksum(block) for n, block in differing_blocks(base, disk)}
             yield chain.blocks_link(self.origin, disk_digest(found), len(found))
@@ -159,13 +160,15 @@ class _Look:
         except (OvenbirdError, ValueError) as error:
             yield chain.failed("disk", f"it cannot be read: {error}")
 
+    def _base_disk(self, origin: Origin) -> Path:
+        base = self.ports.images.get(ImageId(origin.base_image_id))
+        return self.ports.snapshots.download(base.root_snapshot_id)
+
     def _of_statement(self, image: Image) -> Iterator[Link]:
         digest, key = image.tags.get(PROVENANCE_TAG, ""), image.bake_key
         evidence = self.ports.evidence
         if not digest or evidence is None:
-            how = f"; it was baked by `{image.tags.get(STRATEGY_TAG, '')}`"
-            told = f"the image has no tag `{PROVENANCE_TAG}`{how}" if not digest else "none is kept"
-            yield chain.missing("statement", told)
+            yield chain.missing("statement", _why(image) if not digest else "none is kept")
             return
         try:
             signed = evidence.statement(key, digest)
@@ -222,6 +225,14 @@ class _Look:
         except NotFound as error:
             return chain.failed("commit", str(error))
         return chain.ok("commit", f"`{url}` has {commit}")
+
+
+def _why(image: Image) -> str:
+    """Say why an image has no tag that names a statement."""
+    if told := image.tags.get(NO_EVIDENCE_TAG):
+        return f"none was made by the bake: {told}"
+    strategy = image.tags.get(STRATEGY_TAG, "")
+    return f"the image has no tag `{PROVENANCE_TAG}`; it was baked by `{strategy}`"
 
 
 def _as_tagged(owned: Image, image: Image) -> Image:

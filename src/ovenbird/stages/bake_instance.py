@@ -1,17 +1,19 @@
 """A bake by a builder instance, for base images that only CreateImage carries over rightly.
 
-builder launched ─▶ recipe ─▶ packages ─▶ clean ─▶ stopped ─▶ image ─▶ builder gone
+builder launched ─▶ recipe ─▶ packages ─▶ clean ─▶ stopped ─▶ image ─▶ evidence ─▶ builder gone
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from ovenbird.domain.blocks import GIB_BLOCKS
 from ovenbird.domain.errors import Conflict, InvalidRequest
-from ovenbird.domain.images import STRATEGY_TAG, Baked, BakeStrategy, Image
+from ovenbird.domain.images import DISK_TAG, STRATEGY_TAG, Baked, BakeStrategy, Image
 from ovenbird.domain.ports import Progress
-from ovenbird.stages.kitchen import Kitchen, Work, common_tags, fill, found
+from ovenbird.stages.attest import attest_made
+from ovenbird.stages.kitchen import Kitchen, Work, common_tags, fill, found, notes_of
 
 
 def sweep_builders(baked: Image, kitchen: Kitchen, progress: Progress) -> None:
@@ -42,6 +44,11 @@ def by_instance(work: Work) -> Baked:
     if earlier is not None:
         return _earlier(work, earlier)
     tags = common_tags(work, BakeStrategy.INSTANCE)
+
+    def complete(made: Image) -> Mapping[str, str]:
+        with work.timed("evidence"):
+            return attest_made(work, made)
+
     opened = builders.open(
         work.base, key=work.key, repository=work.request.repository, progress=work.progress
     )
@@ -50,17 +57,18 @@ def by_instance(work: Work) -> Baked:
             room = stack.enter_context(opened)
         fill(work, room)
         with work.timed("create image"):
-            image = room.make_image(name=name, tags=tags)
+            image = room.make_image(name=name, tags=tags, complete=complete)
         with work.timed("terminate"):
             stack.close()
     return Baked(
         image=image,
         blocks_uploaded=0,
         blocks_total=image.size_gib * GIB_BLOCKS,
-        digest_sha256="",
+        digest_sha256=image.tags.get(DISK_TAG, ""),
         reused=False,
         seconds=work.seconds,
         strategy=BakeStrategy.INSTANCE,
+        notes=notes_of(image),
     )
 
 

@@ -25,6 +25,7 @@ from ovenbird.domain.images import (
     BUILDER_TAG,
     COMMIT_TAG,
     DISK_TAG,
+    NO_EVIDENCE_TAG,
     PACKAGES_TAG,
     RELEASE_TAG,
     STRATEGY_TAG,
@@ -152,4 +153,11 @@ def found(image: Image) -> Baked:
         blocks_total=int(image.tags.get(BLOCKS_TOTAL_TAG, image.size_gib * GIB_BLOCKS)),
         digest_sha256=image.tags.get(DISK_TAG, ""),
         reused=True,
+        notes=notes_of(image),
     )
+
+
+def notes_of(image: Image) -> tuple[str, ...]:
+    """Return what an image's own tags say that a person should know."""
+    why = image.tags.get(NO_EVIDENCE_TAG)
+    return (f"There is no evidence of `{image.name}`: {why}",) if why else ()

@@ -92,13 +92,8 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
         InvalidRequest: The disk has no root file system that can be used.
     """
     origin = find_root(disk)
-    with file_lock(place.with_suffix(".lock")), ExitStack() as stack:
-        sweep(place)
-        place.mkdir(parents=True)
-        stack.callback(sweep, place)
-        stack.enter_context(own_mounts(place, disk))
-        file_system = stack.enter_context(replayed(origin, place=place))
-        lower = stack.enter_context(mounted_file_system(file_system, place / "lower"))
+    with ExitStack() as stack:
+        file_system, lower = _lower(stack, origin, place)
         size = f"size={_most_bytes(lower) if bounded else '90%'}"
         _layer(stack, place / "layer", size)
         stack.enter_context(
@@ -114,6 +109,31 @@ def opened(disk: Path, place: Path, *, bounded: bool = False) -> Iterator[BaseRo
             mounted(root_devices.DEVICE, place / "root", kind="overlay", options=options)
         )
         yield BaseRoot(place=place, root=root, file_system=file_system, origin=origin)
+
+
+@contextmanager
+def looked_into(disk: Path, place: Path) -> Iterator[Path]:
+    """Mount a disk's root file system, to be read alone; nothing is left when the block ends.
+
+    Args:
+        disk: Only read; what its journal holds is there, too.
+        place: As :func:`opened` takes it.
+
+    Raises: as :func:`opened`.
+    """
+    with ExitStack() as stack:
+        yield _lower(stack, find_root(disk), place)[1]
+
+
+def _lower(stack: ExitStack, origin: RootFileSystem, place: Path) -> tuple[RootFileSystem, Path]:
+    """Mount a root file system read-only in a place that is nobody else's meanwhile."""
+    stack.enter_context(file_lock(place.with_suffix(".lock")))
+    sweep(place)
+    place.mkdir(parents=True)
+    stack.callback(sweep, place)
+    stack.enter_context(own_mounts(place, origin.disk))
+    file_system = stack.enter_context(replayed(origin, place=place))
+    return file_system, stack.enter_context(mounted_file_system(file_system, place / "lower"))
 
 
 def _most_bytes(lower: Path) -> int:

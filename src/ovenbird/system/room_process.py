@@ -5,6 +5,7 @@ each line that programs print meanwhile. When the socket ends, it does too, at o
 first process of its namespace, so that all that it started and mounted goes with it.
 
     → (directory, cache, disk, key, repository), then (method, arguments, named arguments) …
+    → (directory, cache, disk), and nothing more: only what is on the disk is asked
     ← ("line", text) … then ("done", value) or ("failed", an error as JSON)
 """
 
@@ -30,13 +31,17 @@ def serve(connection: Connection) -> None:
     """Open the room that is asked for and do what is asked in it, until the socket ends."""
     asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, asked), daemon=True).start()
-    directory, cache, disk, key, repository = asked.get()
+    directory, cache, disk, *room_of = asked.get()
 
     def tell(line: str) -> None:
         connection.send(("line", line))
 
     workshop = Workshop(Path(directory), cache=Path(cache))
     try:
+        if not room_of:
+            connection.send(("done", workshop.contents(disk)))
+            return
+        key, repository = room_of
         with workshop.open(disk, key=key, repository=repository, progress=tell) as room:
             connection.send(("done", None))
             while (request := asked.get()) is not None:

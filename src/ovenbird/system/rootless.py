@@ -89,10 +89,7 @@ class RootlessWorkshop:
         Raises:
             InvalidRequest: This host lacks what it takes without root.
         """
-        if lacking := missing():
-            raise InvalidRequest(
-                f"A bake without root needs {lacking}", hint="Provide it, or bake as root"
-            )
+        _require()
         with ExitStack() as stack:
             room = DistantRoom(*_started(stack), progress=progress)
             room.ask((self._directory, self._cache, disk, key, repository))
@@ -100,6 +97,31 @@ class RootlessWorkshop:
                 yield room
             finally:
                 room.close()
+
+    def contents(self, disk: Path) -> ImageContents:
+        """Return packages and files of a disk that a machine has made; it is only read.
+
+        Raises:
+            InvalidRequest: This host lacks what it takes without root, or the disk has no
+                root file system that can be read so.
+            CommandFailed: It cannot be mounted, or its packages cannot be listed.
+        """
+        _require()
+        with ExitStack() as stack:
+            room = DistantRoom(*_started(stack), progress=_ignore)
+            contents: ImageContents = room.ask((self._directory, self._cache, disk))
+            return contents
+
+
+def _require() -> None:
+    if lacking := missing():
+        raise InvalidRequest(
+            f"A bake without root needs {lacking}", hint="Provide it, or bake as root"
+        )
+
+
+def _ignore(_: str) -> None:
+    """Tell nobody."""
 
 
 def _started(stack: ExitStack) -> tuple[Connection, Process, IO[bytes]]:

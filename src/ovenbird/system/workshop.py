@@ -80,6 +80,17 @@ class Workshop:
             _update(installer, repository, caches)
             yield Room(base, log=log, installer=installer, caches=caches, written=written)
 
+    def contents(self, disk: Path) -> ImageContents:
+        """Return packages and files of a disk that a machine has made; it is only read.
+
+        Raises:
+            InvalidRequest: It has no root file system that can be read here.
+            CommandFailed: It cannot be mounted, or its packages cannot be listed.
+        """
+        base_roots.sweep_dead(self._directory)
+        with base_roots.looked_into(disk, self._directory / f"read-{disk.stem}") as root:
+            return image_contents.read(root)
+
     def _log(self, key: str) -> Path:
         return self._directory / "logs" / f"{key[:16]}.log"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ovenbird.aws.builder_images import BuilderImages
+from ovenbird.aws.builder_images import BuilderImages, Captured
 from ovenbird.aws.builder_resources import TEMPORARY_TAG, Mark
 from ovenbird.domain.errors import Conflict
-from ovenbird.domain.images import BAKE_KEY_TAG, Image
+from ovenbird.domain.images import BAKE_KEY_TAG, NO_EVIDENCE_TAG, Image
 from tests.unit.aws.clouds import Cloud, raw, refusal
 
 MARK = Mark(builder_id="3f2a91c0", deadline=datetime(2026, 11, 28, 14, tzinfo=UTC))
@@ -45,11 +45,19 @@ class Forgetful(Cloud):
 def make(mark: str) -> Image:
     cloud = Forgetful(mark=mark)
     images = BuilderImages(cloud.account(), clock=cloud.clock)
-    return images.make("i-1", name="hello", tags={BAKE_KEY_TAG: "k"}, mark=MARK, progress=print)
+    return images.make(
+        Captured(instance_id="i-1", mark=MARK),
+        name="hello",
+        tags={BAKE_KEY_TAG: "k"},
+        complete=lambda made: {NO_EVIDENCE_TAG: f"{made.image_id} is new"},
+        progress=print,
+    )
 
 
 def test_an_image_whose_answer_was_lost_is_ours_all_the_same() -> None:
-    assert make(str(MARK)).bake_key == "k"
+    made = make(str(MARK))
+
+    assert (made.bake_key, made.tags[NO_EVIDENCE_TAG]) == ("k", "ami-1 is new")
 
 
 def test_the_image_of_another_builder_is_not_taken_for_ours() -> None:

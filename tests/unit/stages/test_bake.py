@@ -83,8 +83,7 @@ class World:
         return made
 
     def download(self, snapshot_id: SnapshotId, *, parent: SnapshotId | None = None) -> Path:
-        assert parent is None
-        self.note(f"download {snapshot_id}")
+        self.note(f"download {snapshot_id}" + (f" on {parent}" if parent else ""))
         return Path("/disk")
 
     def upload(
@@ -134,7 +133,7 @@ class World:
     def check(self) -> None:
         self.note("check")
 
-    def contents(self) -> ImageContents:
+    def contents(self, disk: Path | None = None) -> ImageContents:
         return ImageContents()
 
     def notes(self) -> tuple[str, ...]:
