@@ -66,7 +66,7 @@ def test_an_image_is_shared_once_and_taken_back(world: World) -> None:
 
     assert [one["environments"] for one in back["taken_back"]] == [["prod"]]
     assert world.look().log[1:] == [f"share 1.0.0 no more with {PROD}"]
-    assert "Nobody of these may use it" in nothing.err
+    assert "None of these may use it" in nothing.err
 
 
 def test_what_is_used_there_stays_shared(world: World) -> None:

@@ -6,6 +6,7 @@ failed, 6 unhealthy, 130 aborted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -13,7 +14,7 @@ import click
 
 from ovenbird.cli.lazy import LazyGroup
 from ovenbird.cli.options import settings_option
-from ovenbird.domain.errors import OvenbirdError
+from ovenbird.domain.errors import InvalidRequest, OvenbirdError
 
 NOUNS = {
     "init": "ovenbird.cli.init:init",
@@ -61,7 +62,7 @@ def invoke(command: click.Command, argv: Sequence[str], *, obj: object = None) -
         _show(error)
         return error.exit_status
     except click.ClickException as error:
-        error.show()
+        _refuse(error, as_json="--json" in argv)
         return error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -69,6 +70,19 @@ def invoke(command: click.Command, argv: Sequence[str], *, obj: object = None) -
         click.echo("aborted", err=True)
         return 130
     return 0
+
+
+def _refuse(error: click.ClickException, *, as_json: bool) -> None:
+    """Show what the command line got wrong as any other error; a bare group shows its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"`{context.command_path} --help` shows what there is" if context else ""
+    refused = InvalidRequest(error.format_message().rstrip("."), hint=hint)
+    if as_json:
+        click.echo(json.dumps(refused.to_json(), indent=2, ensure_ascii=False))
+    _show(refused)
 
 
 def _show(error: OvenbirdError) -> None:

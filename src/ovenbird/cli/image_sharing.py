@@ -100,7 +100,7 @@ def _show_withdrawal(found: Withdrawing, *, err: bool) -> None:
     for one in found.plan:
         click.echo(f"  {words_of_withdrawal(one, found.request)}", err=err)
     if not found.plan:
-        click.echo("  Nobody of these may use it", err=err)
+        click.echo("  None of these may use it: nothing to do", err=err)
     for principal in found.unknown:
         click.echo(f"  Whether {principal} uses it is not known", err=err)
 

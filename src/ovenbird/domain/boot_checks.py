@@ -107,6 +107,12 @@ def last_round(console: str, proof: str) -> Round | None:
     return found
 
 
+def without_rounds(console: str, proof: str) -> str:
+    """Return what other programs wrote to a console; the rounds' own lines are taken out."""
+    said = re.sub(rf"ovenbird-boot {proof} [^\r\n]*[\r\n]*", "\n", console)
+    return re.sub(r"\n[\r\n]*\n", "\n\n", said).strip("\r\n")
+
+
 def is_needed(policy: BootCheck, image: Image, earlier: Iterable[Image]) -> bool:
     """Tell whether an image is to be booted.
 

@@ -25,6 +25,7 @@ from ovenbird.domain.boot_checks import (
     is_settled,
     last_round,
     proof_of,
+    without_rounds,
 )
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.image_paths import make_directories, resolved, within
@@ -146,7 +147,7 @@ class Guest:
                     ended=has_ended,
                     status=status,
                     seconds=round(seconds, 1),
-                    console=self._said()[-CONSOLE_CHARS:],
+                    console=without_rounds(self._said(), proof)[-CONSOLE_CHARS:],
                 )
             SystemClock().sleep(LOOK_EVERY_S)
 

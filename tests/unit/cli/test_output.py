@@ -79,6 +79,27 @@ def test_there_is_one_document_also_when_an_answer_ends_badly(
     assert json.loads(capsys.readouterr().out) == {"phase": "rolled_back"}
 
 
+@pytest.mark.parametrize("line", [["changes", "--json", "--nope"], ["changes", "--json", "word"]])
+def test_a_mistaken_command_line_is_an_error_as_any_other(
+    capsys: pytest.CaptureFixture[str], line: list[str]
+) -> None:
+    status = invoke(words, line)
+
+    captured = capsys.readouterr()
+    said, hint = captured.err.splitlines()
+    assert status == 2
+    assert said.startswith("error: ")
+    assert hint == "hint: `ovenbird changes --help` shows what there is"
+    assert json.loads(captured.out)["message"] == said.removeprefix("error: ")
+
+
+def test_without_json_a_mistaken_command_line_prints_no_data(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert invoke(words, ["no-such-word"]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_a_change_needs_a_yes_where_nobody_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(words, ["changes"]) == 2
     assert "Add `--yes`" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from ovenbird.domain.boot_checks import (
     last_round,
     proof_of,
     why_unfit,
+    without_rounds,
 )
 from ovenbird.domain.images import BootCheck
 from tests.unit.domain.test_provenance import BASE
@@ -27,6 +28,14 @@ BAD = replace(GOOD, state="degraded", failed=("web.service",))
 
 def said(*lines: str, proof: str = PROOF) -> str:
     return "".join(f"[  OK  ] Started one.\r\novenbird-boot {proof} {line}\r\n" for line in lines)
+
+
+def test_what_a_person_reads_of_a_console_has_no_rounds() -> None:
+    rounds = "".join(f"\r\novenbird-boot {PROOF} {line}\r\n" for line in ("begin running", "end 1"))
+    console = f"Started one.\r\n{rounds * 60}web.service: it failed\r\n{rounds * 60}"
+
+    said = without_rounds(console, PROOF).replace("\r", "")
+    assert said == "Started one.\n\nweb.service: it failed"
 
 
 def test_the_last_round_that_was_said_to_its_end_counts() -> None:

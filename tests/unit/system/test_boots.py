@@ -116,7 +116,8 @@ def test_a_guest_that_ends_without_a_word_is_not_waited_for(tmp_path: Path) -> N
 def test_a_guest_that_failed_is_not_waited_for(tmp_path: Path) -> None:
     console, proof = tmp_path / "console", proof_of("4711")
     console.write_text(
-        "".join(
+        "web.service: exited with 3\n"
+        + "".join(
             f"ovenbird-boot {proof} {line}\n"
             for line in ("begin degraded", "failed web.service", "end 1")
         )
@@ -125,7 +126,7 @@ def test_a_guest_that_failed_is_not_waited_for(tmp_path: Path) -> None:
     report = guest(console, status=0).watched(Probe(port=80), within_s=600)
 
     assert why_unfit(report, Probe(port=80)) == "`web.service` failed"
-    assert report.console == console.read_text()
+    assert report.console == "web.service: exited with 3"
 
 
 def test_the_time_of_a_guest_ends(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def perform(
         if shell.is_wanted(doing):
             _do(doing)
     except CommandFailed as error:
-        raise _explained(error, log) from error
+        raise _explained(error, step, log) from error
 
 
 def _do(doing: Doing) -> None:
@@ -72,9 +72,11 @@ def _do(doing: Doing) -> None:
             chef.run(cookbooks, doing)
 
 
-def _explained(error: CommandFailed, log: BakeLog) -> CommandFailed:
-    """Return an error that says where the log is, and when it was space that was missing."""
+def _explained(error: CommandFailed, step: RecipeStep, log: BakeLog) -> CommandFailed:
+    """Return an error that names the step, says where the log is, and whether space was missing."""
     text, hint = str(error), error.hint
+    if step.name not in text:  # in every text is the name of a step without one
+        text += f", in step `{step.name}`"
     if says_full(error):
         text, hint = f"The image's root file system is full: {text}{FULL_ENDING}", FULL
     facts = {**error.facts, "log": str(log.path)}

@@ -29,6 +29,13 @@ def test_a_line_that_fails_ends_the_step_and_names_the_log(kitchen: Kitchen) -> 
     assert "never" not in kitchen.said
 
 
+def test_a_step_with_a_name_is_called_by_it(kitchen: Kitchen) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        kitchen.do(RecipeStep(work=Shell(lines=("exit 7",)), name="breaks"))
+
+    assert str(caught.value) == "The bake failed: `exit 7` exited with status 7, in step `breaks`"
+
+
 @pytest.mark.parametrize(
     ("when", "does"),
     [("", True), ("true", True), ('test "$LEVEL" = high', True), ("test -e /no/where", False)],
