@@ -65,7 +65,7 @@ def list_(*, app: str | None, environment: str | None, as_json: bool) -> None:
 def show(*, image: str, as_json: bool) -> None:
     """Show one baked image: its inputs, its blocks, and which server groups run it.
 
-    IMAGE is an id, a unique beginning of it, or a name.
+    IMAGE is an id, a unique beginning of it, a name, or APP@VERSION.
 
     Example: `ovenbird image show ami-0c2f9e1b7d3a45860`
     """

@@ -43,7 +43,7 @@ def share(*, image: str, as_json: bool, dry_run: bool, yes: bool, **whom: Sequen
     settings say; its tags are written again there, and its role looks at it. With a key,
     Auto Scaling there may use the key.
 
-    IMAGE is an id, a unique beginning of it, or a name.
+    IMAGE is an id, a unique beginning of it, a name, or APP@VERSION.
 
     Example: `ovenbird image share ami-0c2f9e1b7d3a45860 --environment prod --dry-run`
     """

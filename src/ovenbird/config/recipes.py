@@ -21,6 +21,9 @@ from ovenbird.domain.recipes import (
 )
 
 MISSING = "Commit it, or correct its path, which is relative to the app's directory"
+UNFILLED = (
+    "Name it in the step's `variables`, write `$$` for a dollar sign, or leave out `template`"
+)
 
 
 def recipe(parts: Sequence[schema.RecipePart]) -> tuple[RecipeStep, ...]:
@@ -79,21 +82,20 @@ def check_files(steps: Sequence[RecipeStep], checkout: Path) -> None:
     Raises:
         InvalidRequest: Each mistake has a line, which begins with the key's place.
     """
-    found = [
-        f"image.recipe[{index}].{key}: {problem}"
-        for index, step in enumerate(steps)
-        for key, problem in _problems(step, checkout)
-    ]
-    if found:
-        raise InvalidRequest("\n".join(found), hint=MISSING)
+    absent, unfilled = list[str](), list[str]()
+    for index, step in enumerate(steps):
+        absent += (
+            f"image.recipe[{index}].{key}: {what}" for key, what in _absences(step, checkout)
+        )
+        unfilled += (f"image.recipe[{index}].file: {what}" for what in _unfilled(step, checkout))
+    if absent or unfilled:
+        raise InvalidRequest("\n".join(absent + unfilled), hint=MISSING if absent else UNFILLED)
 
 
-def _problems(step: RecipeStep, checkout: Path) -> Iterator[tuple[str, str]]:
+def _absences(step: RecipeStep, checkout: Path) -> Iterator[tuple[str, str]]:
     match step.work:
-        case BroughtFile(source=source) as file:
+        case BroughtFile(source=source):
             yield from _absent("file", checkout, source, wants_tree=source.endswith("/"))
-            if file.is_template:
-                yield from _unfilled(step, file, checkout)
         case Ansible(playbook=playbook):
             yield from _absent("ansible", checkout, playbook, wants_tree=False)
         case Chef(cookbooks=cookbooks):
@@ -120,15 +122,17 @@ def _absent(key: str, checkout: Path, name: str, *, wants_tree: bool) -> Iterato
         yield key, f"`{name}` is not a directory"
 
 
-def _unfilled(step: RecipeStep, file: BroughtFile, checkout: Path) -> Iterator[tuple[str, str]]:
-    path = checkout / file.source
+def _unfilled(step: RecipeStep, checkout: Path) -> Iterator[str]:
+    if not isinstance(step.work, BroughtFile) or not step.work.is_template:
+        return
+    path = checkout / step.work.source
     for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if not one.is_file() or one.is_symlink():
             continue
         try:
             missing = unknown_variables(one.read_text(encoding="utf-8"), step.variables)
         except UnicodeDecodeError:
-            yield "file", f"`{one.relative_to(checkout)}` is a template and not text in UTF-8"
+            yield f"`{one.relative_to(checkout)}` is a template and not text in UTF-8"
             continue
         if missing:
-            yield "file", f"`{one.relative_to(checkout)}` has {missing}"
+            yield f"`{one.relative_to(checkout)}` has {missing}"

@@ -60,6 +60,7 @@ def boot_check(
         CloudError: AWS refused a call.
     """
     if policy is BootCheck.OFF:
+        progress("Not booted: `image.boot_check` is off")
         return image
     earlier = proving.images.list_baked(image.app) if policy is BootCheck.FIRST else ()
     if not is_needed(policy, image, earlier):

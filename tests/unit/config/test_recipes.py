@@ -181,7 +181,8 @@ def test_files_that_a_recipe_needs_are_looked_at(tmp_path: Path, said: str, word
 
     assert str(caught.value).startswith("ovenbird.yaml:8: `image.recipe[0]")
     assert words in str(caught.value)
-    assert "Commit it" in caught.value.hint
+    about = "leave out `template`" if "template: true" in said else "Commit it"
+    assert about in caught.value.hint
 
 
 def test_a_recipe_whose_files_are_there_passes(tmp_path: Path) -> None:

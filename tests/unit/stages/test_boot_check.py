@@ -158,6 +158,7 @@ def test_no_image_is_booted_when_the_check_is_off() -> None:
 
     assert line.check(image, BootCheck.OFF) == image
     assert line.guests.booted == []
+    assert line.said[-1] == "Not booted: `image.boot_check` is off"
 
 
 def test_where_nothing_can_be_booted_the_first_image_is_offered_and_it_is_said() -> None:
