@@ -145,6 +145,7 @@ def test_nothing_of_the_bake_stays_in_the_image(place: Place) -> None:
             "mkdir -p /root/.ssh /home/admin/.ssh; echo key >/root/.ssh/authorized_keys",
             "echo ls >/root/.bash_history; echo 0123456789abcdef0123456789abcdef >/etc/machine-id",
             "hostname >/opt/name; test -s /etc/resolv.conf",
+            "! { cat /proc/sys/vm/swappiness >/proc/sys/vm/swappiness; } 2>/dev/null",
         )
         room.install((pin(),))
         room.clean()

@@ -201,7 +201,7 @@ SITE = """\
       ansible.builtin.template: {src: site.conf.j2, dest: /etc/site.conf, mode: "0640"}
       notify: reload
     - name: a copy
-      ansible.builtin.copy: {src: files/motd, dest: /etc/motd2, owner: hello}
+      ansible.builtin.copy: {src: files/motd, dest: /etc/motd2, owner: daemon}
     - import_role: {name: web}
     - name: an account
       ansible.builtin.user: {name: deploy, system: true, create_home: false}

@@ -33,7 +33,12 @@ from ovenbird.system.root_file_systems import RootFileSystem, find_root, mounted
 INSIDE = Path("run/ovenbird")
 POLICY = "#!/bin/sh\nexit 101\n"  # nothing is started in it; Source: invoke-rc.d(8)
 _HOST_OPTIONS = re.compile(r'^Acquire::(?:[Hh]ttps?|Check|Retries)[^"]* "[^"]*";$', re.MULTILINE)
-_AS_LOCALHOST = 'hostname localhost; exec chroot "$@"'
+# /proc/sys is this host's kernel, and no image's: packages and playbooks like to tune it.
+_AS_LOCALHOST = """
+hostname localhost
+mount --bind -o ro "$1/proc/sys" "$1/proc/sys" || exit
+exec chroot "$@"
+"""
 _APT_OPTIONS = (
     'Acquire::Languages "none";',  # nobody reads descriptions
     'Dpkg::Use-Pty "false";',  # there is none
