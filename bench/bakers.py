@@ -30,8 +30,8 @@ from ovenbird.stages.bake import bake
 from ovenbird.stages.kitchen import Kitchen
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.commands import run
-from ovenbird.system.disks import DiskBlocks
-from ovenbird.system.workshop import Workshop
+from ovenbird.system.disks.disks import DiskBlocks
+from ovenbird.system.rooms.workshop import Workshop
 
 PACKER_TIMEOUT_S = 900.0
 OWN_TIMEOUT_S = 300.0

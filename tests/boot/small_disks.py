@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovenbird.domain.blocks import BLOCK_BYTES
-from ovenbird.system import base_roots, overlays
-from ovenbird.system.applying import Applied, apply
-from ovenbird.system.disks import extents_between, mounted
+from ovenbird.system.disks import overlays
+from ovenbird.system.disks.disks import extents_between, mounted
+from ovenbird.system.rooms import base_roots
+from ovenbird.system.rooms.applying import Applied, apply
 
 if TYPE_CHECKING:
-    from ovenbird.system.base_roots import BaseRoot
+    from ovenbird.system.rooms.base_roots import BaseRoot
 
 MIB = 2**20
 AT = MIB  # where the partition begins

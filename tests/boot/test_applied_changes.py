@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ovenbird.system import base_roots, overlays
-from ovenbird.system.base_roots import BaseRoot
-from ovenbird.system.debugfs import EPOCH_S
-from ovenbird.system.root_file_systems import mounted_root
+from ovenbird.system.disks import overlays
+from ovenbird.system.disks.debugfs import EPOCH_S
+from ovenbird.system.disks.root_file_systems import mounted_root
+from ovenbird.system.rooms import base_roots
+from ovenbird.system.rooms.base_roots import BaseRoot
 from tests.boot.small_disks import AT, applied, listed, made, run, with_blocks
 
 pytestmark = pytest.mark.boot

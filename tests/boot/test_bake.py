@@ -46,12 +46,13 @@ from ovenbird.stages.boot_check import Proving, boot_check
 from ovenbird.stages.build import build
 from ovenbird.stages.kitchen import Kitchen
 from ovenbird.stages.share import Doors, share
-from ovenbird.system import git, image_contents
-from ovenbird.system.boot_containers import ContainerBoots
+from ovenbird.system import git
+from ovenbird.system.boots.boot_containers import ContainerBoots
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
-from ovenbird.system.root_file_systems import mounted_root
-from ovenbird.system.workshop import Workshop
+from ovenbird.system.disks.root_file_systems import mounted_root
+from ovenbird.system.rooms import image_contents
+from ovenbird.system.rooms.workshop import Workshop
 
 pytestmark = pytest.mark.boot
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,10 +25,11 @@ from ovenbird.packaging.keys.package_signatures import sign_package
 from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
-from ovenbird.system import hands, installing, overlays
 from ovenbird.system.directory_storage import DirectoryStorage
-from ovenbird.system.root_file_systems import uuid_of
-from ovenbird.system.workshop import Room, Workshop
+from ovenbird.system.disks import overlays
+from ovenbird.system.disks.root_file_systems import uuid_of
+from ovenbird.system.rooms import hands, installing
+from ovenbird.system.rooms.workshop import Room, Workshop
 from tests.unit.packaging.repositories import package_of
 from tests.unit.packaging.writing import content, service, spec, written
 

@@ -16,9 +16,10 @@ from ovenbird.config.settings import cache_home
 from ovenbird.domain.blocks import BLOCK_BYTES
 from ovenbird.domain.boot_checks import BootReport, Probe, why_unfit
 from ovenbird.sandbox import base_images
-from ovenbird.system import applying, base_roots, overlays
-from ovenbird.system.boot_containers import ContainerBoots
-from ovenbird.system.disks import clone
+from ovenbird.system.boots.boot_containers import ContainerBoots
+from ovenbird.system.disks import overlays
+from ovenbird.system.disks.disks import clone
+from ovenbird.system.rooms import applying, base_roots
 from tests.boot.conftest import until
 from tests.unit.domain.test_provenance import BASE
 
@@ -31,7 +32,7 @@ IS_KILLED = """
 import sys
 from pathlib import Path
 from ovenbird.domain.boot_checks import Probe
-from ovenbird.system.boot_containers import ContainerBoots
+from ovenbird.system.boots.boot_containers import ContainerBoots
 from tests.unit.domain.test_provenance import BASE
 disk, place = map(Path, sys.argv[1:])
 ContainerBoots(place).boot(BASE, disk, probe=Probe(port=1), progress=print)

@@ -27,11 +27,11 @@ from ovenbird.sandbox import base_images, reaching
 from ovenbird.sandbox.places import DEVELOPMENT
 from ovenbird.stages.bake import bake
 from ovenbird.stages.kitchen import Kitchen
-from ovenbird.system import image_contents, ssh
 from ovenbird.system.clock import SystemClock
-from ovenbird.system.disk_differences import differing_blocks
-from ovenbird.system.live_rooms import LiveRoom
-from ovenbird.system.root_file_systems import mounted_root
+from ovenbird.system.disks.disk_differences import differing_blocks
+from ovenbird.system.disks.root_file_systems import mounted_root
+from ovenbird.system.rooms import image_contents, ssh
+from ovenbird.system.rooms.live_rooms import LiveRoom
 from tests.boot.conftest import Cloud, until
 from tests.boot.killed_builder import OPEN
 from tests.boot.test_bake import Bakery

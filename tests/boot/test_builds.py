@@ -22,8 +22,8 @@ from ovenbird.operations.starting import first_manifest, write_manifest
 from ovenbird.sandbox import base_images
 from ovenbird.stages.build import Means, build
 from ovenbird.system import git
-from ovenbird.system.build_rooms import BaseRooms
 from ovenbird.system.commands import run
+from ovenbird.system.rooms.build_rooms import BaseRooms
 from tests import repositories
 from tests.boot.conftest import until
 
@@ -292,7 +292,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from ovenbird.domain.packages import BuildSite
-from ovenbird.system.build_rooms import BaseRooms
+from ovenbird.system.rooms.build_rooms import BaseRooms
 
 disk, home, tree, mark = sys.argv[1:]
 rooms = BaseRooms(Path(home, "rooms"), cache=Path(home, "apt"), disk=lambda name: Path(disk))

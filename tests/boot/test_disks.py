@@ -17,7 +17,7 @@ from ovenbird.sandbox.disks import IDLE_S, RootDisks, assemble
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.places import Places
 from ovenbird.system.clock import SystemClock
-from ovenbird.system.root_file_systems import find_root
+from ovenbird.system.disks.root_file_systems import find_root
 
 pytestmark = pytest.mark.boot
 

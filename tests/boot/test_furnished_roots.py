@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.system import base_roots, boot_guests, commands
-from ovenbird.system.hands import ChrootHands
+from ovenbird.system import commands
+from ovenbird.system.boots import boot_guests
 from ovenbird.system.mount_namespaces import mount_points
+from ovenbird.system.rooms import base_roots
+from ovenbird.system.rooms.hands import ChrootHands
 from tests.boot.small_disks import made
 
 pytestmark = pytest.mark.boot
@@ -80,7 +82,7 @@ def test_commands_inside_do_not_see_where_this_host_keeps_programs(
     asked: list[dict[str, str]] = []
     monkeypatch.setenv("PATH", f"/opt/of-this-host:{os.environ['PATH']}")
     monkeypatch.setattr(
-        "ovenbird.system.hands.stream",
+        "ovenbird.system.rooms.hands.stream",
         lambda *_, env, **more: asked.append(commands.environment(env)),
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from ovenbird.config.settings import cache_home
 from ovenbird.sandbox import base_images
-from ovenbird.system import base_roots
+from ovenbird.system.rooms import base_roots
 from tests.boot.conftest import until
 from tests.boot.small_disks import baked, change, made, tree
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.boot
 ROOM = """
 import subprocess, sys
 from pathlib import Path
-from ovenbird.system import base_roots
+from ovenbird.system.rooms import base_roots
 with base_roots.opened(Path(sys.argv[1]), Path(sys.argv[2])) as base:
     line = ["sh", "-c", "sleep 4321 & echo inside; sleep 4321"]
     subprocess.run(base_roots.inside(base.root, line))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenbird.system.disks import mounted
+from ovenbird.system.disks.disks import mounted
 from ovenbird.system.mount_namespaces import mount_points, own_mounts
 
 pytestmark = pytest.mark.boot

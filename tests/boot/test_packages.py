@@ -12,8 +12,8 @@ from ovenbird.config.settings import cache_home
 from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.packages import PackageFormat, PackageSpec, ScriptMoment
 from ovenbird.sandbox import base_images
-from ovenbird.system import base_roots
 from ovenbird.system.commands import run
+from ovenbird.system.rooms import base_roots
 from tests.boot.conftest import Cloud, until
 from tests.unit.packaging.writing import content, queried, service, spec, written
 

@@ -27,7 +27,7 @@ from ovenbird.packaging.keys.signing import SigningKey
 from ovenbird.packaging.repositories.repository import PackageRepository
 from ovenbird.sandbox import base_images
 from ovenbird.system.directory_storage import DirectoryStorage
-from ovenbird.system.workshop import Room, Workshop
+from ovenbird.system.rooms.workshop import Room, Workshop
 from tests.boot.conftest import until
 from tests.unit.packaging.repositories import built
 

@@ -10,9 +10,10 @@ import pytest
 
 from ovenbird.domain.blocks import BLOCK_BYTES
 from ovenbird.domain.errors import CommandFailed, InvalidRequest, OvenbirdError
-from ovenbird.system import base_roots, clones, layers, mapped_files, root_file_systems
-from ovenbird.system.disks import mounted
-from ovenbird.system.root_file_systems import find_root, mounted_root
+from ovenbird.system.disks import clones, layers, mapped_files, root_file_systems
+from ovenbird.system.disks.disks import mounted
+from ovenbird.system.disks.root_file_systems import find_root, mounted_root
+from ovenbird.system.rooms import base_roots
 from tests.boot.small_disks import (
     AT,
     MIB,

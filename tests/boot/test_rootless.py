@@ -36,7 +36,7 @@ from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.images import PackagePin
 from ovenbird.domain.recipes import RecipeStep, Shell
-from ovenbird.system.rootless import workshop_here
+from ovenbird.system.rooms.rootless import workshop_here
 
 disk, home, state, pin, lines = sys.argv[1:]
 workshop = workshop_here(Path(home, "bakes"), cache=Path(home, "apt"))

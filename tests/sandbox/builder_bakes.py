@@ -43,9 +43,9 @@ from ovenbird.domain.recipes import RecipeStep, Shell
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.stages.bake import bake
 from ovenbird.stages.kitchen import Kitchen
-from ovenbird.system import ssh
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.recipes.logs import BakeLog
+from ovenbird.system.rooms import ssh
 from tests.evidence import Shelf
 from tests.sandbox.fleet import default_subnets
 from tests.sandbox.tiny_bakes import TinyWorkshop

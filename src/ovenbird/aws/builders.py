@@ -23,10 +23,10 @@ from ovenbird.domain.errors import CommandFailed, Conflict, Unhealthy
 from ovenbird.domain.images import BAKE_KEY_TAG, Image, PackagePin
 from ovenbird.domain.ports import BakeRoom, Clock, Completing, Progress
 from ovenbird.domain.recipes import RecipeStep
-from ovenbird.system import live_rooms, ssh
 from ovenbird.system.locks import file_lock
 from ovenbird.system.recipes import logs
 from ovenbird.system.recipes.logs import BakeLog
+from ovenbird.system.rooms import live_rooms, ssh
 
 
 class OpenRoom(Protocol):

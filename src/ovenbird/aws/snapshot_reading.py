@@ -16,8 +16,8 @@ from ovenbird.aws.parallel import in_parallel
 from ovenbird.domain.blocks import BLOCK_BYTES, GIB_BLOCKS, ZERO_BLOCK, blocks_of_extents
 from ovenbird.domain.errors import CloudError
 from ovenbird.domain.images import SnapshotId
-from ovenbird.system.disk_cache import DiskCache, write_block
-from ovenbird.system.disks import clone, extents
+from ovenbird.system.disks.disk_cache import DiskCache, write_block
+from ovenbird.system.disks.disks import clone, extents
 
 
 class SnapshotReading:

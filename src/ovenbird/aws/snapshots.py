@@ -21,7 +21,7 @@ from ovenbird.aws.unregistered import Unregistered
 from ovenbird.domain.errors import CloudError
 from ovenbird.domain.images import SnapshotId
 from ovenbird.domain.ports import Clock
-from ovenbird.system.disk_cache import DiskCache
+from ovenbird.system.disks.disk_cache import DiskCache
 
 CACHE_GIB = 20.0
 AGREES_WITHIN = timedelta(seconds=30)  # EBS may list a new snapshot's blocks late

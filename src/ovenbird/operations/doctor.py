@@ -12,10 +12,10 @@ from pathlib import Path
 from ovenbird.config.settings import state_home
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.operations.opening import Installation
-from ovenbird.system import rootless
 from ovenbird.system.caches import free_mib
 from ovenbird.system.clock import SystemClock
-from ovenbird.system.disk_cache import DiskCache
+from ovenbird.system.disks.disk_cache import DiskCache
+from ovenbird.system.rooms import rootless
 
 PROGRAMS = {
     "git": "git",

@@ -37,12 +37,12 @@ from ovenbird.packaging.repositories.image_evidence import ImageEvidence
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.stages.build import Sign
 from ovenbird.store.records import Store
-from ovenbird.system.boot_containers import ContainerBoots
-from ovenbird.system.build_rooms import BaseRooms
+from ovenbird.system.boots.boot_containers import ContainerBoots
+from ovenbird.system.boots.qemu import QemuBoots
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
-from ovenbird.system.qemu import QemuBoots
-from ovenbird.system.rootless import workshop_here
+from ovenbird.system.rooms.build_rooms import BaseRooms
+from ovenbird.system.rooms.rootless import workshop_here
 
 ANSWERS_WITHIN_S = 3.0  # a connection to an endpoint on this host takes less than a millisecond
 

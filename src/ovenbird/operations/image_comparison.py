@@ -23,10 +23,10 @@ from ovenbird.operations.images import list_images, meant
 from ovenbird.operations.opening import Installation
 from ovenbird.pipeline.ports import Ports
 from ovenbird.stages.boot_check import base_snapshot
-from ovenbird.system import image_contents
-from ovenbird.system.disk_differences import differing_blocks
-from ovenbird.system.journals import replayed
-from ovenbird.system.root_file_systems import find_root, mounted_file_system
+from ovenbird.system.disks.disk_differences import differing_blocks
+from ovenbird.system.disks.journals import replayed
+from ovenbird.system.disks.root_file_systems import find_root, mounted_file_system
+from ovenbird.system.rooms import image_contents
 
 LISTS = "image-files"  # in the cache: what disks without evidence hold
 

@@ -33,8 +33,9 @@ from ovenbird.operations.image_comparison import opened_disk
 from ovenbird.operations.images import list_images, meant
 from ovenbird.operations.opening import Installation
 from ovenbird.pipeline.ports import Ports, mirror_of
-from ovenbird.system import git, image_contents
-from ovenbird.system.disk_differences import differing_blocks
+from ovenbird.system import git
+from ovenbird.system.disks.disk_differences import differing_blocks
+from ovenbird.system.rooms import image_contents
 
 _SERVER_GROUP = re.compile(r".+-v\d{3}")
 

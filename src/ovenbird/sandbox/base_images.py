@@ -18,7 +18,7 @@ from ovenbird.aws.clients import Account
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.sandbox import base_disk, leftovers
 from ovenbird.system.commands import run, stream
-from ovenbird.system.disks import DiskBlocks
+from ovenbird.system.disks.disks import DiskBlocks
 from ovenbird.system.locks import file_lock
 
 SUITE = "bookworm"

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from ovenbird.sandbox import blocks
 from ovenbird.sandbox.block_store import SnapshotBlocks
-from ovenbird.system import applying, overlays
-from ovenbird.system.base_roots import BaseRoot
-from ovenbird.system.root_file_systems import find_root
+from ovenbird.system.disks import overlays
+from ovenbird.system.disks.root_file_systems import find_root
+from ovenbird.system.rooms import applying
+from ovenbird.system.rooms.base_roots import BaseRoot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

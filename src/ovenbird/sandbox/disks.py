@@ -22,7 +22,7 @@ from ovenbird.domain.blocks import BLOCK_BYTES, GIB_BLOCKS, ZERO_BLOCK
 from ovenbird.domain.errors import CommandFailed, NotFound
 from ovenbird.sandbox import blocks, leftovers
 from ovenbird.sandbox.places import Places
-from ovenbird.system.root_file_systems import mounted_root
+from ovenbird.system.disks.root_file_systems import mounted_root
 
 IDLE_S = 60.0
 

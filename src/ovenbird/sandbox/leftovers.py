@@ -23,9 +23,9 @@ from pathlib import Path
 
 from ovenbird.domain.errors import CommandFailed, Conflict
 from ovenbird.sandbox.places import Places
+from ovenbird.system.boots.control_groups import ControlGroup, hierarchies
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import run
-from ovenbird.system.control_groups import ControlGroup, hierarchies
 from ovenbird.system.locks import file_lock
 
 PROC, LOOPS = Path("/proc"), Path("/sys/block")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ovenbird.sandbox.places import Places
-from ovenbird.system import namespaces
+from ovenbird.system.boots import namespaces
 from ovenbird.system.commands import run
 
 RUN_NETNS = Path("/run/netns")

@@ -8,7 +8,7 @@ Nothing is written into the image or the disk: host name, machine id and what ma
 in a container are told to the machine's systemd on its command line, which it reads as a
 kernel would hand it over.
 
-What holds for every such machine is in :mod:`ovenbird.system.nspawn`. Here also: cloud-init's
+What holds for every such machine is in :mod:`ovenbird.system.boots.nspawn`. Here also: cloud-init's
 local stage looks for data on disks, where there is none: it comes with the network.
 
 Source: systemd-nspawn(1); sd_notify(3); overlayfs,
@@ -35,10 +35,10 @@ from ovenbird.domain.errors import CommandFailed
 from ovenbird.sandbox import networks
 from ovenbird.sandbox.places import Places
 from ovenbird.sandbox.volume_disks import Drive
-from ovenbird.system import nspawn as shared
+from ovenbird.system.boots import nspawn as shared
+from ovenbird.system.boots.control_groups import ControlGroup
 from ovenbird.system.clock import await_true
 from ovenbird.system.commands import Process, run, spawn
-from ovenbird.system.control_groups import ControlGroup
 from ovenbird.system.mount_namespaces import OTHERS
 
 TIMEOUT_S = 30.0

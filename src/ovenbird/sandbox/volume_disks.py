@@ -24,8 +24,8 @@ from ovenbird.sandbox import blocks
 from ovenbird.sandbox.disks import assemble
 from ovenbird.sandbox.places import Places
 from ovenbird.system.commands import run
-from ovenbird.system.disks import DiskBlocks
-from ovenbird.system.partitions import partitions
+from ovenbird.system.disks.disks import DiskBlocks
+from ovenbird.system.disks.partitions import partitions
 
 TIMEOUT_S = 30.0
 

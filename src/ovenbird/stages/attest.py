@@ -18,8 +18,8 @@ from ovenbird.domain.images import DISK_TAG, NO_EVIDENCE_TAG, PROVENANCE_TAG, Im
 from ovenbird.domain.provenance import FILES, SBOM, Evidence, Made, provenance
 from ovenbird.packaging.reading.image_sbom import image_sbom
 from ovenbird.stages.kitchen import TAG_CHARS, Work, builder_version
-from ovenbird.system.disk_differences import differing_blocks
-from ovenbird.system.image_contents import packed
+from ovenbird.system.disks.disk_differences import differing_blocks
+from ovenbird.system.rooms.image_contents import packed
 
 
 def attest(

@@ -35,8 +35,8 @@ from ovenbird.packaging.building import builders, programs
 from ovenbird.packaging.versions import version_of
 from ovenbird.packaging.writing import nfpm
 from ovenbird.system import mirrors
-from ovenbird.system.build_rooms import SCRATCH, HostRoom, opened_site
 from ovenbird.system.commands import how_it_ended
+from ovenbird.system.rooms.build_rooms import SCRATCH, HostRoom, opened_site
 
 TAIL_LINES = 15
 LOG = "build.log"

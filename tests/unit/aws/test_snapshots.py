@@ -18,7 +18,7 @@ from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.domain.blocks import BLOCK_BYTES, ZERO_BLOCK, checksum, linear_checksum
 from ovenbird.domain.errors import CloudError, Throttled
 from ovenbird.domain.images import SnapshotId
-from ovenbird.system.disk_cache import DiskCache
+from ovenbird.system.disks.disk_cache import DiskCache
 
 BLOCKS = {1: b"a" * BLOCK_BYTES, 3: b"b" * BLOCK_BYTES}
 CHILD = {1: b"c" * BLOCK_BYTES, 4: ZERO_BLOCK, 5: b"d" * BLOCK_BYTES}

@@ -13,7 +13,7 @@ from ovenbird.operations import doctor
 from ovenbird.operations.doctor import examine
 from ovenbird.operations.opening import Installation
 from ovenbird.system.clock import SystemClock
-from ovenbird.system.disk_cache import DiskCache
+from ovenbird.system.disks.disk_cache import DiskCache
 
 
 def test_a_fresh_machine_has_no_settings_yet_which_is_no_fault(

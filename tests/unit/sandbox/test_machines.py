@@ -7,7 +7,7 @@ import pytest
 from ovenbird.sandbox.machines import Act, due
 from ovenbird.sandbox.nspawn import Launch, Machine, command_line, machine_id, nspawn
 from ovenbird.sandbox.places import Places
-from ovenbird.system.control_groups import hierarchies
+from ovenbird.system.boots.control_groups import hierarchies
 
 LAUNCH = Launch(
     instance_id="i-0123456789abcdef0",

@@ -56,7 +56,7 @@ class Builders:
     def __getattr__(self, name: str) -> object:
         return getattr(self.world, name)
 
-    def make_image(self, *, name: str, tags: Mapping[str, str]) -> Image:
+    def make_image(self, *, name: str, tags: Mapping[str, str], complete: object) -> Image:
         return self.world.register(
             name=name, base=BASE, snapshot_id=SnapshotId("snap-new"), tags=tags
         )

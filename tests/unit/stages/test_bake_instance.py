@@ -33,7 +33,7 @@ from ovenbird.domain.ports import Completing, Progress
 from ovenbird.domain.provenance import Evidence, Origin
 from ovenbird.stages.bake import bake
 from ovenbird.stages.kitchen import Kitchen
-from ovenbird.system.image_contents import unpacked
+from ovenbird.system.rooms.image_contents import unpacked
 from tests.evidence import Shelf
 from tests.unit.stages.test_bake import REQUEST, World
 

@@ -27,8 +27,8 @@ from ovenbird.domain.ports import BuildRoom, Progress
 from ovenbird.domain.sources import Source
 from ovenbird.stages.build import Means, build
 from ovenbird.system import git
-from ovenbird.system.build_rooms import HostRoom
 from ovenbird.system.commands import run
+from ovenbird.system.rooms.build_rooms import HostRoom
 from tests import repositories
 
 OUT = Content(origin="out", destination="/opt/hello/out")

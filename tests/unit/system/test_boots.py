@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ovenbird.domain.boot_checks import BootReport, Probe, proof_of, why_unfit
-from ovenbird.system import boot_containers, qemu
-from ovenbird.system.boot_guests import Guest, furnish
-from ovenbird.system.nspawn import MASKED
+from ovenbird.system.boots import boot_containers, qemu
+from ovenbird.system.boots.boot_guests import Guest, furnish
+from ovenbird.system.boots.nspawn import MASKED
 from tests.unit.domain.test_provenance import BASE
 
 
