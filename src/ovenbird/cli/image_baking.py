@@ -26,7 +26,8 @@ def bake(  # noqa: PLR0913 - one for each option, all by name
     """Bake the image of a commit: build, publish, bake; no environment gets it.
 
     The same inputs give the same image: what was baked before is found. A later
-    `ovenbird release start` of the same commit uses it.
+    `ovenbird release start` of the same commit uses it. On a terminal the plan is shown and
+    confirmed.
 
     Example: `ovenbird image bake --app ~/hello --ref v1.1.0 --timings`
     """

@@ -96,12 +96,13 @@ class Work:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Take down how long the block runs, also when it fails."""
-        begun = monotonic()
+        """Take down how long the block runs, also when it fails; phases inside count alone."""
+        begun, before = monotonic(), sum(self.seconds.values())
         try:
             yield
         finally:
-            self.seconds[phase] = round(monotonic() - begun, 3)
+            inside = sum(self.seconds.values()) - before
+            self.seconds[phase] = round(max(0.0, monotonic() - begun - inside), 3)
 
 
 def fill(work: Work, room: BakeRoom) -> None:

@@ -32,9 +32,10 @@ from ovenbird.domain.images import (
 from ovenbird.domain.ports import Completing, Progress
 from ovenbird.domain.provenance import Evidence, Origin
 from ovenbird.stages.bake import bake
-from ovenbird.stages.kitchen import Kitchen
+from ovenbird.stages.kitchen import Kitchen, Work
 from ovenbird.system.rooms.image_contents import unpacked
 from tests.evidence import Shelf
+from tests.unit.domain.test_provenance import BASE
 from tests.unit.stages.test_bake import REQUEST, World
 
 FILE = ImageFile(path="/hello", mode=0o100644, uid=0, gid=0, size_bytes=1, digest_sha256="e")
@@ -164,6 +165,17 @@ def test_a_builders_image_is_read_back_and_its_evidence_kept_before_it_is_offere
     assert baked.digest_sha256 == baked.image.tags[DISK_TAG] == DIFFERENT
     assert (origin_of(shelf).disk_sha256, origin_of(shelf).is_whole) == (DIFFERENT, False)
     assert (baked.notes, "evidence" in baked.seconds) == ((), True)
+
+
+def test_a_phase_within_another_is_not_counted_twice(tmp_path: Path) -> None:
+    world = Disks(tmp_path, {})
+    kitchen = Kitchen(images=world, snapshots=world, workshop=world)
+    work = Work(request=REQUEST, base=BASE, key="k", kitchen=kitchen, progress=world.log.append)
+
+    with work.timed("create image"):
+        work.seconds["evidence"] = 60.0  # as a phase inside has taken it down
+
+    assert work.seconds == {"evidence": 60.0, "create image": 0.0}
 
 
 @pytest.mark.parametrize(
