@@ -141,14 +141,14 @@ def opened(bench: Bench) -> Iterator[Opened]:
 
 def test_files_packages_and_shell_change_the_image_and_nothing_else(opened: Opened) -> None:
     before = opened.files()
-    opened.write("ops/t", "${WHO}")
+    opened.write("plain/t", "${WHO}")
 
     opened.do(
-        BroughtFile(source="ops/t", target="/var/run/../opt/t", is_template=True),
+        BroughtFile(source="plain/t", target="/var/run/../opt/t", is_template=True),
         variables={"WHO": "me"},
     )
     opened.do(Shell(lines=("useradd --system hello", "echo $A > /opt/shell")), variables={"A": "1"})
-    opened.do(BroughtFile(source="ops/", target="/opt/tree", owner="hello", mode="0640"))
+    opened.do(BroughtFile(source="plain/", target="/opt/tree", owner="hello", mode="0640"))
     opened.do(FromDistribution(names=("bc",)))
 
     after = opened.files()

@@ -177,8 +177,13 @@ def test_a_mark_that_only_the_snapshot_of_an_image_kept_is_in_nobodys_way(bakes:
 
     images = BuilderImages(bakes.account, clock=SystemClock())
 
-    assert images.sweep(lambda found: found == mark) == ()
-    assert bakes.bake("1.0").image.image_id == baked.image.image_id
+    try:
+        assert images.sweep(lambda found: found == mark) == ()
+        assert bakes.bake("1.0").image.image_id == baked.image.image_id
+    finally:
+        bakes.account.ec2.delete_tags(
+            Resources=[baked.image.root_snapshot_id], Tags=[{"Key": TEMPORARY_TAG}]
+        )
 
 
 def test_what_another_host_left_goes_when_its_time_is_over(bakes: Bakes, tmp_path: Path) -> None:
