@@ -18,6 +18,7 @@ from ovenbird.domain.image_retention import RETIRED_TAG, retired_at
 from ovenbird.domain.images import APP_TAG, BAKE_KEY_TAG, DISABLED, Image, ImageId, SnapshotId
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.system.clock import SystemClock
+from tests.sandbox.fleet import register_image
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -40,18 +41,9 @@ def lives(endpoint: Endpoint) -> ImageLives:
 
 @pytest.fixture
 def baked(endpoint: Endpoint, images: Ec2Images) -> Image:
-    ebs, ec2 = endpoint.development.ebs, endpoint.development.ec2
-    snapshot_id = ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
-    ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=0)
-    made = ec2.register_image(
-        Name=f"hello-{uuid.uuid4()}",
-        Architecture="x86_64",
-        VirtualizationType="hvm",
-        RootDeviceName="/dev/xvda",
-        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot_id}}],
-    )
-    images.tag(ImageId(made["ImageId"]), {APP_TAG: "hello", BAKE_KEY_TAG: uuid.uuid4().hex})
-    return images.get(ImageId(made["ImageId"]))
+    image_id = ImageId(register_image(endpoint.development))
+    images.tag(image_id, {APP_TAG: "hello", BAKE_KEY_TAG: uuid.uuid4().hex})
+    return images.get(image_id)
 
 
 def again(images: Ec2Images, image: Image) -> Image:

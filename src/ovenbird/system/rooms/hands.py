@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,16 +17,14 @@ from ovenbird.system.rooms.base_roots import INSIDE
 from ovenbird.system.rooms.image_paths import make_directories, resolved, within
 
 
-class ChrootHands:
-    """The :class:`ovenbird.domain.ports.Hands` in a root that is mounted here.
+class StreamedHands(ABC):
+    """What hands have in common: commands that are told line by line, and how they fail."""
 
-    Args:
-        root: As :func:`ovenbird.system.rooms.base_roots.opened` gives it, furnished.
-        tell: Takes each line of output.
-    """
-
-    def __init__(self, root: Path, *, tell: Progress) -> None:
-        self._root, self._tell, self._lent = root, tell, 0
+    @abstractmethod
+    def _stream(
+        self, argv: Sequence[str], environment: Mapping[str, str], timeout_s: float
+    ) -> None:
+        """Run a command to its end and tell each line; CommandFailed unless it ends with 0."""
 
     def run(
         self,
@@ -62,6 +61,18 @@ class ChrootHands:
                 raise
             return int(error.facts["status"])
         return 0
+
+
+class ChrootHands(StreamedHands):
+    """The :class:`ovenbird.domain.ports.Hands` in a root that is mounted here.
+
+    Args:
+        root: As :func:`ovenbird.system.rooms.base_roots.opened` gives it, furnished.
+        tell: Takes each line of output.
+    """
+
+    def __init__(self, root: Path, *, tell: Progress) -> None:
+        self._root, self._tell, self._lent = root, tell, 0
 
     @contextmanager
     def lend(self, source: Path) -> Iterator[str]:

@@ -19,7 +19,7 @@ from ovenbird.domain.errors import CommandFailed
 from ovenbird.domain.ports import Progress
 from ovenbird.system.commands import how_it_ended
 from ovenbird.system.rooms.base_roots import INSIDE
-from ovenbird.system.rooms.hands import common_environment
+from ovenbird.system.rooms.hands import StreamedHands, common_environment
 from ovenbird.system.rooms.ssh import Connection
 
 BRING_S = 600.0  # for one file or tree over the network
@@ -43,7 +43,7 @@ mv -fT -- "$part" "$1"
 """
 
 
-class SshHands:
+class SshHands(StreamedHands):
     """The :class:`ovenbird.domain.ports.Hands` on a machine.
 
     Args:
@@ -54,42 +54,6 @@ class SshHands:
     def __init__(self, connection: Connection, *, tell: Progress) -> None:
         self._connection, self._tell = connection, tell
         self._units = self._lent = 0
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        timeout_s: float,
-        said: str,
-        hint: str,
-    ) -> None:
-        """Run a command to its end; nothing that it starts outlives it, but services.
-
-        Raises:
-            CommandFailed: It ended with another status than 0, or ran too long.
-        """
-        try:
-            self._stream(argv, environment, timeout_s)
-        except CommandFailed as error:
-            text = f"The bake failed: `{said}` {how_it_ended(error)}"
-            raise CommandFailed(text, hint=hint, **error.facts) from error
-
-    def status(
-        self, argv: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
-    ) -> int:
-        """Run a command and return its exit status.
-
-        Raises:
-            CommandFailed: It ran too long, or could not be run.
-        """
-        try:
-            self._stream(argv, environment, timeout_s)
-        except CommandFailed as error:
-            if "status" not in error.facts:
-                raise
-            return int(error.facts["status"])
-        return 0
 
     @contextmanager
     def lend(self, source: Path) -> Iterator[str]:
