@@ -27,7 +27,9 @@ def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Packages:
 
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
-    return SigningKey(tmp_path_factory.mktemp("key") / "it's 100%", algorithm="ed25519")
+    found = SigningKey(tmp_path_factory.mktemp("key") / "it's 100%", algorithm="ed25519")
+    found.ensure()
+    return found
 
 
 @pytest.fixture
