@@ -43,9 +43,10 @@ def _built(
     packages = publish_stage.published_before(source, app, version, shop, outbox=outbox)
     if not packages:
         means = Means(sign=step.ports.sign, rooms=step.ports.rooms, version=version)
-        packages = build_stage.build(
-            source, app, checkout=checkout, outbox=outbox, progress=step.say, means=means
-        )
+        with step.lines() as tell:
+            packages = build_stage.build(
+                source, app, checkout=checkout, outbox=outbox, progress=tell, means=means
+            )
         _describe(step, source, app, packages)
     return packages
 

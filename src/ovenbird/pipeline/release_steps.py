@@ -101,7 +101,11 @@ def bake(
     """Bake an image of the packages, or find the one that was baked before."""
     ports = step.ports
     base = _ready_base(step, app)
-    with ports.repository.reachable(state) as reachable, recipe_files(step, request, app) as files:
+    with (
+        ports.repository.reachable(state) as reachable,
+        recipe_files(step, request, app) as files,
+        step.lines() as tell,
+    ):
         baked = bake_stage.bake(
             BakeRequest(
                 app=app.app,
@@ -121,7 +125,7 @@ def bake(
                 base_name=app.image.base,
             ),
             kitchen=ports.kitchen,
-            progress=step.say,
+            progress=tell,
         )
     if baked.seconds:
         parts = ", ".join(f"{phase} {seconds:g}" for phase, seconds in baked.seconds.items())

@@ -22,7 +22,9 @@ from dbos import error as dbos_error
 
 from ovenbird.domain.errors import Aborted, OvenbirdError, Unrecorded, is_retryable
 from ovenbird.domain.events import Event
+from ovenbird.domain.ports import Progress
 from ovenbird.pipeline import runtime
+from ovenbird.pipeline.gathering import gathered
 from ovenbird.pipeline.ports import Ports
 from ovenbird.store.faults import database_errors
 from ovenbird.system.caches import full_disk_errors
@@ -53,6 +55,15 @@ class Step:
         """Tell a person who waits."""
         self.note("said", text)
 
+    @contextmanager
+    def lines(self) -> Iterator[Progress]:
+        """Yield what tells the lines that programs print; all are kept when the block ends.
+
+        A person sees each within :data:`ovenbird.pipeline.gathering.GATHERED_S`.
+        """
+        with gathered(self.ports.store.add_events) as put:
+            yield lambda text: put(self._event("said", text, {}))
+
     def refuse_aborted(self) -> None:
         """Raise if a person asked to end what this step is part of, and it may be ended.
 
@@ -70,7 +81,10 @@ class Step:
             text: The fact in words.
             facts: The same for machines.
         """
-        event = Event(
+        self.ports.store.add_event(self._event(word, text, facts))
+
+    def _event(self, word: str, text: str, facts: Mapping[str, str | int | float]) -> Event:
+        return Event(
             sequence=0,
             at=self.ports.clock.now(),
             subject=self.subject,
@@ -78,7 +92,6 @@ class Step:
             text=text,
             facts=facts,
         )
-        self.ports.store.add_event(event)
 
 
 def recorded(

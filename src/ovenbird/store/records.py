@@ -7,7 +7,7 @@ numbers rise. A database that cannot be read or written is ``Unrecorded``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -194,11 +194,14 @@ class Store(CatalogRecords):
 
     def add_event(self, event: Event) -> Event:
         """Append an event and return it with its number."""
-        row = {**row_of(event, t.EVENTS), "facts": dict(event.facts)}
-        del row["sequence"]
         with self.transaction() as connection:
-            result = connection.execute(insert(t.EVENTS).values(row))
+            result = connection.execute(insert(t.EVENTS).values(_event_row(event)))
         return replace(event, sequence=int(result.lastrowid))
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Append events in their order, all of them or none."""
+        with self.transaction() as connection:
+            connection.execute(insert(t.EVENTS), [_event_row(event) for event in events])
 
     def list_events(self, subject: str | None = None, *, after: int = 0) -> tuple[Event, ...]:
         """Return events in order.
@@ -263,6 +266,12 @@ class Store(CatalogRecords):
     def count(self) -> int:
         """Return the number of events; a cheap sign of life for ``doctor``."""
         return int(self.rows(select(func.count().label("n")).select_from(t.EVENTS))[0]["n"])
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    row = {**row_of(event, t.EVENTS), "facts": dict(event.facts)}
+    del row["sequence"]
+    return row
 
 
 def held(lock: Lock) -> Conflict:

@@ -201,6 +201,17 @@ def test_events_have_rising_numbers_and_can_be_followed(store: Store) -> None:
     assert store.list_events(after=first.sequence) == (second,)
 
 
+def test_events_can_be_added_many_at_once(store: Store) -> None:
+    event = Event(sequence=0, at=AT, subject="a", kind="bake.said", text="", facts={"s": 1.5})
+
+    store.add_events([replace(event, text=text) for text in ("one", "two")])
+
+    found = store.list_events("a")
+    assert [one.text for one in found] == ["one", "two"]
+    assert [dict(one.facts) for one in found] == [{"s": 1.5}] * 2
+    assert 0 < found[0].sequence < found[1].sequence
+
+
 def test_a_lock_is_kept_by_its_owner_and_refused_to_others_by_name(store: Store) -> None:
     store.lock("cluster hello-prod", owner="one", reason="A rollout is under way", at=AT)
     store.lock("cluster hello-prod", owner="one", reason="A rollout is under way", at=AT)

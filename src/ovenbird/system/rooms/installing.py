@@ -84,7 +84,7 @@ class Installer:
         """
         if self.manager is Manager.APT:
             names = [f"{pin.name}={pin.version}" for pin in pins]
-            argv = apt.install(names)
+            argv = apt.install(names, only_ours=self._have_all(names))
         else:
             names = [dnf.wanted(pin) for pin in pins]
             argv = dnf.install(names)
@@ -100,6 +100,11 @@ class Installer:
         if self.manager is Manager.DNF:
             said = "forget the repository's key"
             self._run(dnf.forget(self.keys), said=said, hint="rpm says above why")
+
+    def _have_all(self, names: Sequence[str]) -> bool:
+        """Tell whether these come to the same without the distribution's repositories."""
+        asked = apt.suffices(names)
+        return self.hands.status(asked, environment={}, timeout_s=STEP_TIMEOUT_S) == 0
 
     def _run(self, argv: Sequence[str], *, said: str, hint: str) -> None:
         self.hands.run(argv, environment={}, timeout_s=STEP_TIMEOUT_S, said=said, hint=hint)

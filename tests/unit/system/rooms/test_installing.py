@@ -96,6 +96,22 @@ def test_apt_installs_exact_versions_from_one_signed_state(key: Path) -> None:
     assert hands.ran == [apt.update(only_ours=True), apt.install(["hello=1.0.0", "a=2:1.0-1"])]
 
 
+def test_apt_leaves_the_distribution_alone_when_ours_has_all(key: Path) -> None:
+    class Sufficient(Told):
+        def status(
+            self, argv: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
+        ) -> int:
+            return 0 if list(argv) == apt.suffices(["hello=1.0.0"]) else 10
+
+    hands = Sufficient()
+
+    with installing.connected(hands, state(key)) as installer:
+        installer.install((pin(),))
+
+    assert hands.ran == [apt.install(["hello=1.0.0"], only_ours=True)]
+    assert "--no-remove" in hands.ran[0]
+
+
 def test_dnf_installs_exact_versions_with_both_signatures_checked(key: Path) -> None:
     hands = Told(status=11)
 

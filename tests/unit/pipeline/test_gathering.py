@@ -1,0 +1,54 @@
+"""Lines of programs are written a few at a time: all of them, in order, also when work fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from ovenbird.domain.errors import InvalidRequest, Unrecorded
+from ovenbird.pipeline import gathering
+from ovenbird.pipeline.gathering import gathered
+
+
+def test_all_is_written_in_order_in_few_calls() -> None:
+    written: list[Sequence[int]] = []
+
+    with gathered(written.append) as put:
+        for number in range(2000):
+            put(number)
+
+    assert [number for batch in written for number in batch] == list(range(2000))
+    assert len(written) <= 2000 // gathering.MOST + 2
+
+
+def test_nothing_given_is_nothing_written() -> None:
+    written: list[Sequence[int]] = []
+
+    with gathered(written.append):
+        pass
+
+    assert written == []
+
+
+def test_what_was_said_before_a_failure_is_written() -> None:
+    written: list[Sequence[str]] = []
+
+    with pytest.raises(InvalidRequest, match="no such file"), gathered(written.append) as put:
+        put("cc: looking")
+        raise InvalidRequest("no such file")
+
+    assert written == [["cc: looking"]]
+
+
+def test_what_cannot_be_written_ends_the_work() -> None:
+    def write(batch: Sequence[str]) -> None:
+        raise Unrecorded(f"the disk is full at {batch[0]}")
+
+    with pytest.raises(Unrecorded, match="full at first"), gathered(write) as put:
+        put("first")
+        for _ in range(10**7):
+            put("more")
+
+    with pytest.raises(Unrecorded, match="full at only"), gathered(write) as put:
+        put("only")
