@@ -18,10 +18,8 @@ _ONLY_OURS = (
 
 def update(*, only_ours: bool = False) -> list[str]:
     """Read the indexes of all sources, or of our own repository alone."""
-    kept = ["--option", "APT::Get::List-Cleanup=0"]
-    return [
-        "apt-get", "update", "--quiet", "--error-on=any", *([*_ONLY_OURS, *kept] if only_ours else [])
-    ]  # fmt: skip
+    ours = [*_ONLY_OURS, "--option", "APT::Get::List-Cleanup=0"]
+    return ["apt-get", "update", "--quiet", "--error-on=any", *(ours if only_ours else [])]
 
 
 def install(packages: Iterable[str], *, only_ours: bool = False) -> list[str]:
