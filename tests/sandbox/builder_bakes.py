@@ -51,6 +51,7 @@ from tests.sandbox.fleet import default_subnets
 from tests.sandbox.tiny_bakes import TinyWorkshop
 
 READ, KEPT = "evidence read", "evidence kept"  # no calls of EC2
+APP = "built"  # nobody else in the shared sandbox has images of it
 CALLS = (
     "ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances",
     "StopInstances", "CreateImage", "ModifyImageAttribute", READ, KEPT, "CreateTags",
@@ -164,7 +165,7 @@ class Bakes:
 
     def bake(self, version: str, *steps: str, fresh: bool = False) -> Baked:
         request = BakeRequest(
-            app="hello", version=version, commit="c" * 40, release_id="hello-ccccccc-1",
+            app=APP, version=version, commit="c" * 40, release_id="hello-ccccccc-1",
             base_image_id=ImageId(self.base_image_id), packages=(), repository=STATE, fresh=fresh,
             recipe=tuple(RecipeStep(work=Shell(lines=(step,))) for step in (version, *steps)),
             strategy=self.strategy,
@@ -202,7 +203,7 @@ class Bakes:
     def made(self, version: str) -> int:
         """Return how many images of a version there are."""
         found = self.account.ec2.describe_images(
-            Owners=["self"], Filters=[{"Name": "name", "Values": [f"hello-{version}-*"]}]
+            Owners=["self"], Filters=[{"Name": "name", "Values": [f"{APP}-{version}-*"]}]
         )["Images"]
         tags = [{tag["Key"] for tag in image.get("Tags", [])} for image in found]
         assert all({BAKE_KEY_TAG, PROVENANCE_TAG, DISK_TAG} <= one for one in tags), found
