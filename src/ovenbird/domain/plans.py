@@ -112,6 +112,32 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """Let the weights stand for a while; the guards (alarms) may end it.
+
+    Args:
+        seconds: How long; 0 to look at the guards once.
+    """
+
+    name: ServerGroupName
+    seconds: float
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitWord:
+    """Wait for a person to say that the rollout goes on (``rollout continue``).
+
+    Args:
+        what: What is waited with, in words: ``25 %``.
+    """
+
+    name: ServerGroupName
+    what: str
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disable:
     """Tag the group as out of traffic since now (its weight is 0 already); its instances stay."""
 
@@ -140,6 +166,8 @@ Action = (
     | AwaitHealthy
     | SetWeights
     | Judge
+    | Observe
+    | AwaitWord
     | Disable
     | Enable
     | Decommission
@@ -185,6 +213,10 @@ def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
                 f"Observe `{action.canary}` at {action.step_percent} % beside"
                 f" `{action.baseline}` for {action.observe_s:g} s, and judge it"
             )
+        case Observe():
+            return f"Observe `{action.name}` for {action.seconds:g} s"
+        case AwaitWord():
+            return f"Wait until a person lets `{action.name}` go on after {action.what}"
         case Disable():
             return f"Disable `{action.name}`: it rests with its instances, ready for a rollback"
         case Enable():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -37,10 +38,37 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricVerdict:
+    """What the judge found of one metric.
+
+    Args:
+        reason: In plain words, with the numbers.
+        numbers: For machines: ``{"canary": 0.02, "baseline": 0.01, "low": -0.01, "high": 0.03}``.
+        needs: How many more requests (or numbers) of the canary it takes to tell, about; None
+            when it can tell, or nobody knows.
+    """
+
+    name: str
+    outcome: Outcome
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    needs: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the judge found, with its reasons and its samples."""
+    """What the judge found, with its reasons and its samples.
+
+    Args:
+        metrics: One for each metric that was judged.
+        score: Of ``compare``, 0..100; None of others.
+        is_final: Whether a look later cannot change it: the evidence is there.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...]
     canary: Sample | None = None
     baseline: Sample | None = None
+    metrics: tuple[MetricVerdict, ...] = ()
+    score: float | None = None
+    is_final: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 from ovenbird.domain.blocks import checksum, disk_digest
@@ -41,7 +42,9 @@ def direct(work: Work) -> Baked:
     opened = work.kitchen.workshop.open(
         disk, key=work.key, repository=request.repository, progress=work.progress
     )
-    with opened as room:
+    with ExitStack() as stack:
+        with work.timed("open"):
+            room = stack.enter_context(opened)
         fill(work, room)
         with work.timed("apply"):
             blocks = room.changed_blocks()

@@ -14,11 +14,13 @@ from ovenbird.domain.plans import (
     NEW_PLAN,
     Action,
     AwaitHealthy,
+    AwaitWord,
     CreateServerGroup,
     Decommission,
     Disable,
     Enable,
     Judge,
+    Observe,
     Pin,
     Resize,
     SetWeights,
@@ -40,7 +42,7 @@ def carry_out(  # noqa: C901, PLR0912 - one line for each kind of action
 ) -> None:
     """Do what the action says, and return when it is done.
 
-    A ``Judge`` is observed by ``stages.judge``; it is refused here.
+    ``Judge``, ``Observe`` and ``AwaitWord`` are the workflow's; they are refused here.
 
     Raises:
         Unhealthy: Instances did not become healthy in time, or a group did not go away.
@@ -69,6 +71,8 @@ def carry_out(  # noqa: C901, PLR0912 - one line for each kind of action
             groups.destroy(action.name)
         case Judge():
             raise Conflict(f"`{action.canary}` is to be judged, not deployed")
+        case Observe() | AwaitWord():
+            raise Conflict(f"`{action.name}` is to be waited for, not deployed")
         case _:
             assert_never(action)
 
@@ -98,7 +102,7 @@ def check(  # noqa: C901, PLR0912 - one line for each kind of action
             _existing(action.name, cluster)
             if action.capacity.desired == 0:
                 _refuse_in_traffic(action.name, cluster, "emptying")
-        case Pin() | Unpin() | AwaitHealthy() | Enable():
+        case Pin() | Unpin() | AwaitHealthy() | Enable() | Observe() | AwaitWord():
             _existing(action.name, cluster)
         case Judge():
             _existing(action.canary, cluster)

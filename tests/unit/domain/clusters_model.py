@@ -21,11 +21,13 @@ from ovenbird.domain.packages import PackageFormat, PackageSpec
 from ovenbird.domain.plans import (
     Action,
     AwaitHealthy,
+    AwaitWord,
     CreateServerGroup,
     Decommission,
     Disable,
     Enable,
     Judge,
+    Observe,
     Pin,
     Plan,
     Resize,
@@ -174,7 +176,7 @@ def done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0
             old = _one(seen, action.name)
             assert old.capacity.desired >= action.instances, "it would wait for ever"
             return _with(seen, replace(old, instances=instances(old.capacity.desired)))
-        case Judge():
+        case Judge() | Observe() | AwaitWord():
             return seen
 
 
