@@ -185,6 +185,7 @@ def furnish(
         _directory(at(name), mode)
     caches = PackageCaches(cache, place=root.parent, root=root)
     caches.show(stack)
+    caches.forget_unused()
     options = "\n".join([*_APT_OPTIONS, *host_options(), ""])
     (at(str(INSIDE)) / "apt.conf").write_text(options)
     for name, data, mode in written:

@@ -26,12 +26,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovenbird.system.caches import IDLE
 from ovenbird.system.disks.disks import mounted
 from ovenbird.system.locks import file_lock
 from ovenbird.system.rooms.image_paths import make_directories, resolved
 
 FRESH_S = 3600.0  # how long the distribution's indexes are used before they are read again
 KEPT_BYTES = 2 << 30  # of packages; the oldest go
+KEPT_BASES = 8  # for which indexes and packages are kept; the least recently used go
+_USED = "used"  # its time says when a bake began with the cache
 _LISTS = "var/lib/apt/lists"
 _PLACES = (("lists", _LISTS), ("apt", "var/cache/apt"), ("dnf", "var/cache/dnf"))
 _NEVER = frozenset({"lock", "partial"})
@@ -77,6 +80,18 @@ class PackageCaches:
             stack.enter_context(mounted("overlay", point, kind="overlay", options=options))
             if name != "dnf":
                 make_directories(point / ("archives/partial" if name == "apt" else "partial"))
+
+    def forget_unused(self) -> None:
+        """Let caches of bases go that no bake has used for long; this one is used now."""
+        used = self.cache / _USED
+        used.parent.mkdir(parents=True, exist_ok=True)
+        used.touch()
+        others = [path for path in used.parents[1].glob(f"*/{_USED}") if path != used]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[KEPT_BASES - 1 :]:
+            # A bake that is under way began later: its cache is never idle.
+            if time.time() - path.stat().st_mtime > IDLE.total_seconds():
+                shutil.rmtree(path.parent, ignore_errors=True)
 
     def is_fresh(self) -> bool:
         """Tell whether the distribution's indexes were read lately."""
