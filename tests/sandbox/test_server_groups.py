@@ -23,6 +23,7 @@ from ovenbird.aws.server_groups import IMAGE_TAG, NetworkSpec, ServerGroups
 from ovenbird.domain.apps import DEFAULT_ALARM, AlarmSpec, Health
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
+    ENVIRONMENT_TAG,
     PINNED_MIN_TAG,
     SERVER_GROUP_TAG,
     Capacity,
@@ -32,7 +33,6 @@ from ovenbird.domain.errors import CloudError, Conflict, InvalidRequest
 from ovenbird.domain.images import APP_TAG, RELEASE_TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import AwaitHealthy, CreateServerGroup, Weight
-from ovenbird.domain.rollouts import ENVIRONMENT_TAG
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.targets import HEALTH
 from ovenbird.stages.deploy import carry_out

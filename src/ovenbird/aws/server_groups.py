@@ -23,6 +23,7 @@ from ovenbird.aws.traffic import Rule, Traffic
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
     DISABLED_AT_TAG,
+    ENVIRONMENT_TAG,
     PINNED_MIN_TAG,
     SERVER_GROUP_TAG,
     Capacity,
@@ -37,7 +38,6 @@ from ovenbird.domain.images import RELEASE_TAG, TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup, Weight
 from ovenbird.domain.ports import Clock
-from ovenbird.domain.rollouts import ENVIRONMENT_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.tags import from_aws, to_aws
-from ovenbird.domain.clusters import CLUSTER_TAG, InstanceState
+from ovenbird.domain.clusters import CLUSTER_TAG, ENVIRONMENT_TAG, InstanceState
 from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.images import APP_TAG
 from ovenbird.domain.names import ClusterName, ServerGroupName, target_group_name
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup
-from ovenbird.domain.rollouts import ENVIRONMENT_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.type_defs import RuleTypeDef

@@ -15,6 +15,7 @@ InstanceId = NewType("InstanceId", str)
 
 SERVER_GROUP_TAG = "ovenbird:server-group"
 CLUSTER_TAG = "ovenbird:cluster"
+ENVIRONMENT_TAG = "ovenbird:environment"
 DESIRED_TAG = "ovenbird:desired"  # instances that the manifest asked for when it was made
 DISABLED_AT_TAG = "ovenbird:disabled-at"  # ISO 8601, UTC; absent while enabled
 ROLLBACK_WINDOW_TAG = "ovenbird:rollback-window-s"  # how long the group before it is kept

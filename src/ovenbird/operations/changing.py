@@ -17,7 +17,7 @@ from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.plans import Plan
 from ovenbird.domain.releases import ClusterChange, Lock
 from ovenbird.domain.resting import window_of
-from ovenbird.domain.rollouts import WARM_UP
+from ovenbird.domain.retreats import WARM_UP
 from ovenbird.operations.clusters import get_cluster, list_clusters, parse
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.work import Result, Tell, Watch, at_work, result_of

@@ -27,9 +27,9 @@ from ovenbird.domain.images import (
 )
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest
-from ovenbird.domain.rollouts import refuse_nonsense
 from ovenbird.domain.sharing import refuse_unshareable
 from ovenbird.domain.sources import Source
+from ovenbird.domain.strategies.refusals import refuse_nonsense
 from ovenbird.packaging.checking import checks
 from ovenbird.pipeline.package_steps import checked_out, work_place
 from ovenbird.pipeline.ports import Ports

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ovenbird.domain import rollouts
+from ovenbird.domain import retreats
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import Aborted, Conflict, NotFound, OvenbirdError, Unhealthy
 from ovenbird.domain.names import ClusterName, ServerGroupName
@@ -246,7 +246,7 @@ def plan_retreat(step: Step, request: RolloutRequest, failed: ServerGroupName, w
     """Observe the cluster again and plan the way back."""
     groups = step.ports.environments[request.environment].groups
     step.note("retreat", f"Rolling back: {why}")
-    found = rollouts.plan_retreat(
+    found = retreats.plan_retreat(
         groups.get_cluster(request.cluster, request.environment), failed=failed
     )
     _tell(step, found)

@@ -11,8 +11,8 @@ from ovenbird.domain.apps import AllAtOnce, Canary, EnvironmentSpec
 from ovenbird.domain.clusters import Cluster
 from ovenbird.domain.plans import Action, SetWeights
 from ovenbird.domain.resting import TARGET_GROUPS_PER_RULE, previous
+from ovenbird.domain.retreats import plan_retreat
 from ovenbird.domain.rollbacks import plan_rollback
-from ovenbird.domain.rollouts import plan_retreat
 from ovenbird.stages.deploy import check
 from tests.unit.domain.clusters_model import (
     WARM_UP,

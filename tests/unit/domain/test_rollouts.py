@@ -11,7 +11,7 @@ from ovenbird.domain.apps import AllAtOnce, Canary
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.errors import Conflict, InvalidRequest
 from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge
-from ovenbird.domain.rollouts import plan_retreat
+from ovenbird.domain.retreats import plan_retreat
 from tests.unit.domain.clusters_model import (
     NOW,
     RESTING,
