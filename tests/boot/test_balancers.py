@@ -205,6 +205,57 @@ def test_failures_are_shown_as_an_application_load_balancer_shows_them(world: Wo
     assert world.total("HealthyHostCount", group) > 0
 
 
+def test_a_client_with_a_cookie_stays_until_the_traffic_is_no_longer_divided(
+    world: World,
+) -> None:
+    a, b = world.web(), world.web()
+    first, second = world.group(a), world.group(b)
+    world.send_to({first: 100, second: 0})
+    world.await_states(first, "healthy")
+    world.await_states(second, "healthy")
+    world.send_to({first: 50, second: 50}, sticky_s=600)
+
+    def came() -> bool:
+        found = world.ask()
+        cookies[found[1]] = found[2]
+        return len(cookies) == 2 and all(cookies.values())
+
+    cookies: dict[str, str] = {}
+    eventually(came)
+    stay = {"Cookie": f"theme=dark; {cookies[b.address]}"}
+    assert {world.get(headers=stay)[1] for _ in range(20)} == {b.address}
+    world.send_to({first: 100, second: 0}, sticky_s=600)
+    assert world.get(headers=stay)[1] == b.address, "an ALB heeds the cookie before the weight"
+    world.send_to({first: 100, second: 0})
+    eventually(lambda: {world.get(headers=stay)[1] for _ in range(20)} == {a.address})
+
+
+def test_testers_reach_a_group_that_has_no_weight(world: World) -> None:
+    a, b = world.web(), world.web()
+    first, second = world.group(a), world.group(b)
+    world.send_to({first: 100, second: 0})
+    world.await_states(second, "healthy")
+    world.await_states(first, "healthy")
+    conditions: list[Any] = [
+        {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}},
+        {
+            "Field": "http-header",
+            "HttpHeaderConfig": {"HttpHeaderName": "Cookie", "Values": ["*canary=yes*"]},
+        },
+    ]
+    world.elbv2.create_rule(
+        ListenerArn=world.listener_arn,
+        Priority=1,
+        Conditions=conditions,
+        Actions=forward({second: 1}),
+    )
+
+    tester = {"Cookie": "theme=dark; canary=yes; a=b"}
+    eventually(lambda: world.get(headers=tester) == (200, b.address))
+    assert {world.get(headers=tester)[1] for _ in range(10)} == {b.address}
+    assert {world.get(headers={"Cookie": "canary=no"})[1] for _ in range(10)} == {a.address}
+
+
 def test_rules_are_tried_in_the_order_of_their_priority(world: World) -> None:
     a, b = world.web(), world.web()
     first, second = world.group(a), world.group(b)

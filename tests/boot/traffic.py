@@ -112,11 +112,11 @@ class World:
         )
         return arn
 
-    def send_to(self, weights: dict[str, int]) -> None:
+    def send_to(self, weights: dict[str, int], *, sticky_s: int = 0) -> None:
         """Set the listener's default action; make the listener when there is none."""
         if self.listener_arn:
             self.elbv2.modify_listener(
-                ListenerArn=self.listener_arn, DefaultActions=forward(weights)
+                ListenerArn=self.listener_arn, DefaultActions=forward(weights, sticky_s=sticky_s)
             )
             return
         self.listener_arn = self.elbv2.create_listener(
@@ -156,14 +156,24 @@ class World:
         rules = self.elbv2.describe_rules(ListenerArn=self.listener_arn)["Rules"]
         return [rule["RuleArn"] for rule in rules if rule["Actions"][0]["Type"] == kind]
 
-    def get(self, path: str = "/", *, host: str = "") -> tuple[int, str]:
+    def get(
+        self, path: str = "/", *, host: str = "", headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
         """Return status, and body or location."""
+        return self.ask(path, host=host, headers=headers)[:2]
+
+    def ask(
+        self, path: str = "/", *, host: str = "", headers: dict[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        """Return status, body or location, and the cookie that came with it."""
         connection = http.client.HTTPConnection(self.host, PORT, timeout=15)
         try:
-            connection.request("GET", path, headers={"Host": host} if host else {})
+            given = {"Host": host} if host else {}
+            connection.request("GET", path, headers=given | (headers or {}))
             answer = connection.getresponse()
             body = answer.read().decode()
-            return answer.status, answer.headers.get("Location") or body
+            cookie = (answer.headers.get("Set-Cookie") or "").partition(";")[0]
+            return answer.status, answer.headers.get("Location") or body, cookie
         finally:
             connection.close()
 
@@ -182,9 +192,12 @@ class World:
         return math.fsum(datum.get("Value", sum(datum.get("Counts", ()))) for datum in found)
 
 
-def forward(weights: dict[str, int]) -> list[Any]:
+def forward(weights: dict[str, int], *, sticky_s: int = 0) -> list[Any]:
     groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights.items()]
-    return [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
+    config: dict[str, Any] = {"TargetGroups": groups}
+    if sticky_s:
+        config["TargetGroupStickinessConfig"] = {"Enabled": True, "DurationSeconds": sticky_s}
+    return [{"Type": "forward", "ForwardConfig": config}]
 
 
 def handler(web: Web) -> type[BaseHTTPRequestHandler]:

@@ -41,6 +41,7 @@ from ovenbird.domain.sharing import (
     PrincipalKind,
     ShareTarget,
 )
+from ovenbird.domain.traffic import MarkedRequests
 from ovenbird.domain.verdicts import Sample
 from ovenbird.pipeline.codec import decode, encode
 from ovenbird.pipeline.ports import Environment, Ports
@@ -423,7 +424,7 @@ class Groups:
             state.groups[str(name)] = replace(group, capacity=capacity, instances=fleet)
         self._world.note(f"resize {name} to {capacity.desired}")
 
-    def set_weights(self, weights: Sequence[Weight]) -> None:
+    def set_weights(self, weights: Sequence[Weight], *, sticky_s: int = 0) -> None:
         wanted = {str(weight.name): weight.percent for weight in weights}
         cluster = weights[0].name.cluster
         with self._world.state() as state:
@@ -431,7 +432,14 @@ class Groups:
                 if group.name.cluster == cluster:
                     state.groups[name] = replace(group, weight=wanted.get(name, 0))
         words = ", ".join(f"{name} {percent}" for name, percent in wanted.items())
-        self._world.note(f"weights {words}")
+        sticky = f" sticky {sticky_s}" if sticky_s else ""
+        self._world.note(f"weights {words}{sticky}")
+
+    def open_to_testers(self, name: ServerGroupName, testers: MarkedRequests) -> None:
+        self._world.note(f"testers {testers.field} reach {name}")
+
+    def close_to_testers(self, name: ServerGroupName) -> None:
+        self._world.note(f"testers leave {name}")
 
     def disable(self, name: ServerGroupName, *, at: datetime) -> None:
         self._change(name, disabled_at=at)

@@ -33,6 +33,7 @@ from ovenbird.domain.errors import CloudError, Conflict, InvalidRequest
 from ovenbird.domain.images import APP_TAG, RELEASE_TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import AwaitHealthy, CreateServerGroup, Weight
+from ovenbird.domain.traffic import MarkedRequests
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.sandbox.targets import HEALTH
 from ovenbird.stages.deploy import carry_out
@@ -143,6 +144,11 @@ class Deployment:
         wanted = self.wanted(version, **others)
         self.groups.create(wanted)
         return wanted.name
+
+    def rules(self) -> list[Any]:
+        """Return the rules with this cluster's path, in the order in which they were made."""
+        path = f"/{self.app}/*"
+        return [rule for rule in self.place.rules() if path in str(rule["Conditions"])]
 
     def see(self) -> dict[int, Any]:
         found = self.groups.get_cluster(self.cluster, self.environment).groups
@@ -353,6 +359,82 @@ def test_weights_move_traffic_and_nothing_else(here: Deployment) -> None:
     nobody = ServerGroupName(cluster=here.cluster, version=99)
     with pytest.raises(Conflict, match="does not have all of"):
         here.groups.set_weights([Weight(name=nobody, percent=100)])
+
+
+def test_clients_stay_only_while_the_traffic_is_divided(here: Deployment) -> None:
+    one, two = here.create(1), here.create(2)
+
+    def sticky_s() -> int:
+        rule = here.groups._traffic.find_rule(here.cluster)
+        return rule.sticky_s if rule else -1
+
+    found = []
+    for shares in ((100, 0), (90, 10), (90, 10), (0, 100)):
+        weights = [Weight(name=n, percent=p) for n, p in zip((one, two), shares, strict=True)]
+        here.groups.set_weights(weights, sticky_s=600)
+        found.append(sticky_s())
+    here.groups.set_weights([Weight(name=one, percent=50), Weight(name=two, percent=50)])
+
+    assert [*found, sticky_s()] == [0, 600, 600, 0, 0]
+
+
+def test_who_joins_the_rule_leaves_it_sticky(here: Deployment) -> None:
+    one, two = here.create(1), here.create(2)
+    here.groups.set_weights(
+        [Weight(name=one, percent=60), Weight(name=two, percent=40)], sticky_s=60
+    )
+    third = here.create(3)
+    here.groups.destroy(third)
+
+    rule = here.groups._traffic.find_rule(here.cluster)
+    assert rule is not None
+    assert rule.sticky_s == 60
+
+
+def test_testers_have_a_rule_right_before_everybody_s(here: Deployment) -> None:
+    one, two = here.create(1), here.create(2)
+    here.groups.set_weights([Weight(name=one, percent=100)])
+    for _ in range(2):
+        here.groups.open_to_testers(two, MarkedRequests(header="X-Canary", value="please"))
+
+    everybody, testers = here.rules()
+    assert int(testers["Priority"]) == int(everybody["Priority"]) - 1
+    paths, header = testers["Conditions"]
+    assert paths["PathPatternConfig"]["Values"] == [f"/{here.app}/*"]
+    assert header["HttpHeaderConfig"] == {"HttpHeaderName": "X-Canary", "Values": ["please"]}
+    (found,) = testers["Actions"][0]["ForwardConfig"]["TargetGroups"]
+    assert found["TargetGroupArn"] == here.see()[2].target_group
+    assert {version: group.weight for version, group in here.see().items()} == {1: 100, 2: 0}
+
+    here.groups.open_to_testers(one, MarkedRequests(cookie="canary", value="yes"))
+    (_, moved) = here.rules()
+    assert moved["RuleArn"] == testers["RuleArn"]
+    assert moved["Conditions"][1]["HttpHeaderConfig"]["Values"] == ["*canary=yes*"]
+    here.groups.close_to_testers(two)
+    assert len(here.rules()) == 2, "it leads to another group by now"
+    for _ in range(2):
+        here.groups.close_to_testers(one)
+    assert len(here.rules()) == 1
+
+
+def test_testers_leave_before_their_group_is_drained(here: Deployment) -> None:
+    one, two = here.create(1), here.create(2)
+    here.groups.set_weights([Weight(name=one, percent=100)])
+    here.groups.open_to_testers(two, MarkedRequests(header="X-Canary", value="please"))
+
+    here.groups.destroy(two)
+
+    assert len(here.rules()) == 1
+
+
+def test_testers_need_a_priority_before_everybody_s(here: Deployment) -> None:
+    name = here.create(rule_priority=1)
+
+    with pytest.raises(Conflict, match="No priority before"):
+        here.groups.open_to_testers(name, MarkedRequests(header="X-Canary", value="please"))
+    nobody = ServerGroupName(cluster=here.cluster, version=99)
+    with pytest.raises(Conflict, match="no target group"):
+        here.groups.open_to_testers(nobody, MarkedRequests(header="X-Canary", value="please"))
 
 
 def test_each_cluster_has_a_rule_of_its_own(place: Place, here: Deployment) -> None:

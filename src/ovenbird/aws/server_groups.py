@@ -38,6 +38,7 @@ from ovenbird.domain.images import RELEASE_TAG, TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup, Weight
 from ovenbird.domain.ports import Clock
+from ovenbird.domain.traffic import MarkedRequests
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
@@ -178,13 +179,30 @@ class ServerGroups:
         self._groups.get(name)
         self._groups.set_capacity(name, capacity)
 
-    def set_weights(self, weights: Sequence[Weight]) -> None:
+    def set_weights(self, weights: Sequence[Weight], *, sticky_s: int = 0) -> None:
         """Divide the traffic of the cluster to which the named groups belong."""
         percents = {weight.name: weight.percent for weight in weights}
         clusters = {name.cluster for name in percents}
         if len(clusters) != 1 or sum(percents.values()) != 100:
             raise InvalidRequest("Weights are those of one cluster and sum up to 100")
-        self._traffic.set_weights(clusters.pop(), percents)
+        self._traffic.set_weights(clusters.pop(), percents, sticky_s=sticky_s)
+
+    def open_to_testers(self, name: ServerGroupName, testers: MarkedRequests) -> None:
+        """Let testers reach a server group at any weight.
+
+        Raises:
+            Conflict: It has no target group, or there is no room for a rule.
+        """
+        arn = self._traffic.find_target_group(name)
+        if arn is None:
+            raise Conflict(f"`{name}` has no target group", hint=NEW_PLAN)
+        self._traffic.open_to_testers(name.cluster, arn, testers)
+
+    def close_to_testers(self, name: ServerGroupName) -> None:
+        """Let testers of a server group go where everybody goes."""
+        arn = self._traffic.find_target_group(name)
+        if arn is not None:
+            self._traffic.close_to_testers(name.cluster, arn)
 
     def disable(self, name: ServerGroupName, *, at: datetime) -> None:
         """Tag a group as out of traffic; the first time counts."""
@@ -203,6 +221,8 @@ class ServerGroups:
             Unhealthy: Its instances did not go away in time; the next call goes on.
         """
         arn = self._traffic.find_target_group(name)
+        if arn is not None:
+            self._traffic.close_to_testers(name.cluster, arn)
         # Emptied while it is in the rule: targets of a group that no rule uses are `unused`
         # and leave at once, and the requests that they still work on would be lost.
         if self._groups.find(name) is not None:

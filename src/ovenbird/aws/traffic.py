@@ -22,6 +22,7 @@ from ovenbird.domain.errors import Conflict, NotFound
 from ovenbird.domain.images import APP_TAG
 from ovenbird.domain.names import ClusterName, ServerGroupName, target_group_name
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup
+from ovenbird.domain.traffic import TESTERS_TAG, MarkedRequests
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.type_defs import RuleTypeDef
@@ -50,6 +51,9 @@ class Rule:
 
     arn: str
     weights: Mapping[str, int]
+    priority: int = 0
+    conditions: tuple[Any, ...] = ()
+    sticky_s: int = 0
 
 
 class Traffic:
@@ -102,7 +106,8 @@ class Traffic:
                 if rule is None:
                     self._create_rule(arn, wanted)
                 elif arn not in rule.weights:
-                    self._write(rule, {**rule.weights, arn: 0})
+                    weights = {**rule.weights, arn: 0}
+                    self._write(rule, weights, sticky_s=rule.sticky_s)
             except Conflict:
                 # Another cluster took the free priority between our look and our call.
                 if wanted.rule_priority or not left:
@@ -110,8 +115,20 @@ class Traffic:
             else:
                 return
 
-    def set_weights(self, cluster: ClusterName, percents: Mapping[ServerGroupName, int]) -> None:
+    def set_weights(
+        self,
+        cluster: ClusterName,
+        percents: Mapping[ServerGroupName, int],
+        *,
+        sticky_s: int = 0,
+    ) -> None:
         """Divide a cluster's traffic; target groups that are not named get 0.
+
+        Args:
+            cluster: Whose rule.
+            percents: Server group → weight.
+            sticky_s: How long a client stays with a group, while more than one has a weight:
+                an ALB heeds its cookie also when the weight is 0 or nobody is healthy there.
 
         Raises:
             Conflict: A named server group is not in the rule.
@@ -125,8 +142,9 @@ class Traffic:
                 hint=NEW_PLAN,
             )
         weights = {arn: wanted.get(arn, 0) for arn in rule.weights}
-        if weights != rule.weights:
-            self._write(rule, weights)
+        sticky_s = sticky_s if sum(map(bool, weights.values())) > 1 else 0
+        if (weights, sticky_s) != (rule.weights, rule.sticky_s):
+            self._write(rule, weights, sticky_s=sticky_s)
 
     def leave_rule(self, cluster: ClusterName, arn: str) -> None:
         """Take a target group out of the rule; the last one takes the rule along."""
@@ -135,10 +153,45 @@ class Traffic:
             return
         rest = {other: weight for other, weight in rule.weights.items() if other != arn}
         if rest:
-            self._write(rule, rest)
-            return
-        with cloud_errors(f"deleting the listener rule of `{cluster}`"):
+            self._write(rule, rest, sticky_s=rule.sticky_s)
+        else:
+            self._delete(rule)
+
+    def open_to_testers(self, cluster: ClusterName, arn: str, testers: MarkedRequests) -> None:
+        """Let testers reach a target group by a rule of their own, right before the cluster's.
+
+        Raises:
+            Conflict: The cluster has no rule, or no priority before it is free.
+        """
+        rule, there = self.find_rule(cluster), self._testers_rule(cluster)
+        if rule is None:
+            raise Conflict(f"`{cluster}` has no listener rule", hint=NEW_PLAN)
+        header = {"HttpHeaderName": testers.field, "Values": [testers.pattern]}
+        conditions = [*rule.conditions, {"Field": "http-header", "HttpHeaderConfig": header}]
+        what: Any = {"Conditions": conditions, "Actions": forward({arn: 1})}
+        with cloud_errors(f"letting testers into `{cluster}`"):
+            if there is not None:
+                self._elbv2.modify_rule(RuleArn=there.arn, **what)
+                return
+            self._elbv2.create_rule(
+                ListenerArn=self._listener,
+                Priority=self._priority_before(rule),
+                Tags=to_aws({TESTERS_TAG: str(cluster)}),
+                **what,
+            )
+
+    def close_to_testers(self, cluster: ClusterName, arn: str) -> None:
+        """Take the way of testers to a target group away; one to another group stays."""
+        rule = self._testers_rule(cluster)
+        if rule is not None and arn in rule.weights:
+            self._delete(rule)
+
+    def _delete(self, rule: Rule) -> None:
+        with cloud_errors(f"deleting listener rule `{rule.arn}`"):
             self._elbv2.delete_rule(RuleArn=rule.arn)
+
+    def _testers_rule(self, cluster: ClusterName) -> Rule | None:
+        return self.rules(TESTERS_TAG).get(str(cluster))
 
     def delete_target_group(self, arn: str) -> None:
         """Delete a target group that no rule uses; one that is gone is none."""
@@ -149,15 +202,15 @@ class Traffic:
         """Return the rule of one cluster, if it is there."""
         return self.rules().get(str(cluster))
 
-    def rules(self) -> dict[str, Rule]:
-        """Return our rules on the listener by the name of their cluster."""
+    def rules(self, key: str = CLUSTER_TAG) -> dict[str, Rule]:
+        """Return our rules on the listener by the name of their cluster.
+
+        Args:
+            key: The tag that names it: of rules for everybody, or of those for testers.
+        """
         found = {rule["RuleArn"]: rule for rule in self._raw_rules()}
         tags = self.tags(found)
-        return {
-            tags[arn][CLUSTER_TAG]: Rule(arn=arn, weights=_weights(rule))
-            for arn, rule in found.items()
-            if CLUSTER_TAG in tags[arn]
-        }
+        return {tags[arn][key]: _rule(rule) for arn, rule in found.items() if key in tags[arn]}
 
     def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return the tags of rules or target groups by ARN."""
@@ -222,22 +275,38 @@ class Traffic:
                 ListenerArn=self._listener,
                 Priority=wanted.rule_priority or self._free_priority(),
                 Conditions=conditions,
-                Actions=_forward({arn: 0}),
+                Actions=forward({arn: 0}),
                 Tags=to_aws(tags | {CLUSTER_TAG: str(cluster)}),
             )
 
     def _free_priority(self) -> int:
-        """Return the first priority after all others, so that no rule of others is hidden."""
-        texts = (rule.get("Priority", "") for rule in self._raw_rules())
-        taken = {int(text) for text in texts if text.isdigit()}
+        """Return a priority after all others, so that no rule of others is hidden.
+
+        One before it stays free, for testers.
+        """
+        taken = self._priorities()
         last = max(taken, default=0)
         if last < LAST_PRIORITY:
-            return last + 1
+            return min(last + 2, LAST_PRIORITY)
         return next(number for number in range(LAST_PRIORITY, 0, -1) if number not in taken)
 
-    def _write(self, rule: Rule, weights: Mapping[str, int]) -> None:
+    def _priority_before(self, rule: Rule) -> int:
+        taken = self._priorities()
+        for number in range(rule.priority - 1, 0, -1):
+            if number not in taken:
+                return number
+        raise Conflict(
+            f"No priority before that of listener rule `{rule.arn}` ({rule.priority}) is free",
+            hint="Testers need one: give the rule a greater priority, or free one",
+        )
+
+    def _priorities(self) -> set[int]:
+        texts = (rule.get("Priority", "") for rule in self._raw_rules())
+        return {int(text) for text in texts if text.isdigit()}
+
+    def _write(self, rule: Rule, weights: Mapping[str, int], *, sticky_s: int = 0) -> None:
         with cloud_errors(f"changing listener rule `{rule.arn}`"):
-            self._elbv2.modify_rule(RuleArn=rule.arn, Actions=_forward(weights))
+            self._elbv2.modify_rule(RuleArn=rule.arn, Actions=forward(weights, sticky_s=sticky_s))
 
     def _raw_rules(self) -> list[RuleTypeDef]:
         with cloud_errors("reading the listener's rules"):
@@ -263,6 +332,40 @@ def _weights(rule: RuleTypeDef) -> dict[str, int]:
     return {group["TargetGroupArn"]: int(group.get("Weight", 1)) for group in groups}
 
 
-def _forward(weights: Mapping[str, int]) -> list[Any]:
+def _rule(raw: RuleTypeDef) -> Rule:
+    priority = raw.get("Priority", "")
+    return Rule(
+        arn=raw["RuleArn"],
+        weights=_weights(raw),
+        priority=int(priority) if priority.isdigit() else 0,
+        conditions=tuple(_condition(one) for one in raw.get("Conditions", [])),
+        sticky_s=_sticky_s(raw),
+    )
+
+
+def _condition(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a condition as it may be given: DescribeRules also repeats values beside it."""
+    has_config = any(key.endswith("Config") for key in raw)
+    return {key: value for key, value in raw.items() if key != "Values" or not has_config}
+
+
+def _sticky_s(rule: RuleTypeDef) -> int:
+    found = [
+        action.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {})
+        for action in rule.get("Actions", [])
+    ]
+    return sum(int(one.get("DurationSeconds", 0)) for one in found if one.get("Enabled"))
+
+
+def forward(weights: Mapping[str, int], *, sticky_s: int = 0) -> list[Any]:
+    """Return the action that forwards by weight.
+
+    Args:
+        weights: Target group's ARN → weight.
+        sticky_s: How long a client stays with a target group; 0 for not at all.
+    """
     groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights.items()]
-    return [{"Type": "forward", "Order": 1, "ForwardConfig": {"TargetGroups": groups}}]
+    config: dict[str, Any] = {"TargetGroups": groups}
+    if sticky_s:
+        config["TargetGroupStickinessConfig"] = {"Enabled": True, "DurationSeconds": sticky_s}
+    return [{"Type": "forward", "Order": 1, "ForwardConfig": config}]

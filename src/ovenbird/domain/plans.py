@@ -16,6 +16,7 @@ from ovenbird.domain.apps import AlarmSpec, Health, JudgePolicy
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageId
 from ovenbird.domain.names import ServerGroupName
+from ovenbird.domain.traffic import MarkedRequests
 
 # The hint of an action that finds the world moved since the plan was made.
 NEW_PLAN = "Look at the cluster and start again: a new plan will be made"
@@ -89,9 +90,31 @@ class AwaitHealthy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetWeights:
-    """Divide the traffic. Groups that are not named keep weight 0; the sum is 100."""
+    """Divide the traffic. Groups that are not named keep weight 0; the sum is 100.
+
+    Args:
+        sticky_s: Seconds for which a client stays with the group that answered it first; 0
+            for not at all. A load balancer heeds it before any weight, so it holds only while
+            more than one group has a weight.
+    """
 
     weights: tuple[Weight, ...]
+    sticky_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenToTesters:
+    """Let testers reach the group, whatever its weight is."""
+
+    name: ServerGroupName
+    testers: MarkedRequests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseToTesters:
+    """Let testers go where everybody goes."""
+
+    name: ServerGroupName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +188,8 @@ Action = (
     | Resize
     | AwaitHealthy
     | SetWeights
+    | OpenToTesters
+    | CloseToTesters
     | Judge
     | Observe
     | AwaitWord
@@ -207,7 +232,13 @@ def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
             )
         case SetWeights():
             shares = ", ".join(f"{w.percent} % to `{w.name}`" for w in action.weights)
-            return f"Send {shares}"
+            stay = f"; clients stay for {action.sticky_s} s" if action.sticky_s else ""
+            return f"Send {shares}{stay}"
+        case OpenToTesters():
+            who = f"`{action.testers.field}: {action.testers.pattern}`"
+            return f"Let requests with {who} reach `{action.name}` at any weight"
+        case CloseToTesters():
+            return f"Let testers of `{action.name}` go where everybody goes"
         case Judge():
             return (
                 f"Observe `{action.canary}` at {action.step_percent} % beside"

@@ -21,6 +21,7 @@ from ovenbird.domain.packages import BuildSite, Package
 from ovenbird.domain.plans import CreateServerGroup, Weight
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.sharing import Key
+from ovenbird.domain.traffic import MarkedRequests
 from ovenbird.domain.verdicts import Sample
 
 Progress = Callable[[str], None]
@@ -372,7 +373,11 @@ class ServerGroups(Protocol):
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None: ...
 
-    def set_weights(self, weights: Sequence[Weight]) -> None: ...
+    def set_weights(self, weights: Sequence[Weight], *, sticky_s: int = 0) -> None: ...
+
+    def open_to_testers(self, name: ServerGroupName, testers: MarkedRequests) -> None: ...
+
+    def close_to_testers(self, name: ServerGroupName) -> None: ...
 
     def disable(self, name: ServerGroupName, *, at: datetime) -> None: ...
 

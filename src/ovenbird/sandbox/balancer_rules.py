@@ -202,7 +202,15 @@ def _action(holder: Any) -> Action:
         )
     if data["Type"] == "redirect":
         return _redirect(data["RedirectConfig"])
-    return Forward(weights={group_name(arn): weight for arn, weight in weights(data).items()})
+    sticky = data.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {})
+    return Forward(
+        weights={group_name(arn): weight for arn, weight in weights(data).items()},
+        sticky_s=int(sticky.get("DurationSeconds", 0)) if _is_true(sticky.get("Enabled")) else 0,
+    )
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() == "true"
 
 
 def _redirect(config: Mapping[str, str]) -> Redirect:

@@ -22,6 +22,7 @@ from ovenbird.sandbox.traffic_log import FORMAT
 
 FACES = 1_000_000  # of the dice: one weight in a million is still told apart
 
+COOKIE = "AWSALBTG"  # names the target group; an ALB's is encrypted, too
 SERVER = "awselb/2.0"  # signs the answers that no target gave
 CONNECT_S, IDLE_S = 10, 60  # Source: ALB user guide: connection and idle time-out
 SILENCE_MS = 1_000  # a refusal comes sooner; "no route to host" later, as does the time-out
@@ -69,9 +70,12 @@ class Forward:
 
     Args:
         weights: Group name → weight, in the action's order.
+        sticky_s: Seconds for which a client stays with its group, whatever the weights are;
+            0 for not at all.
     """
 
     weights: Mapping[str, int]
+    sticky_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +210,8 @@ def quoted(text: str) -> str:
 
 def _weightless(rule: Rule) -> Rule:
     if isinstance(rule.action, Forward):
-        return replace(rule, action=Forward(weights=dict.fromkeys(rule.action.weights, 0)))
+        action = replace(rule.action, weights=dict.fromkeys(rule.action.weights, 0))
+        return replace(rule, action=action)
     return rule
 
 
@@ -265,14 +270,30 @@ def _frontend(listener: Listener, descriptor: int) -> Iterator[str]:
     yield f" http-request set-var(txn.dice) rand({FACES})"
     for rule in listener.rules:
         if isinstance(rule.action, Forward):
-            for place, group in enumerate(rule.action.weights, start=1):
-                dice = f"var({variable(rule.name)}),field({place},:),sub(txn.dice)"
-                yield f" use_backend {group} if {_chosen(rule)} {{ {dice} gt 0 }}"
+            yield from _forwarding(rule, rule.action)
+
+
+def _forwarding(rule: Rule, action: Forward) -> Iterator[str]:
+    """Yield how a rule's requests find their group: by cookie first, then by chance.
+
+    A cookie is heeded before any weight, also when nobody is there to answer. Source: AWS
+    re:Post, "alb to automatically redirect traffic" (accepted answer); ALB user guide,
+    "Target group stickiness".
+    """
+    if action.sticky_s:
+        for group in action.weights:
+            yield f" use_backend {group} if {_chosen(rule)} {{ req.cook({COOKIE}) -m str {group} }}"
+        cookie = f'"{COOKIE}=%[var(txn.group)]; Max-Age={action.sticky_s}; Path=/"'
+        yield f" http-response add-header Set-Cookie {cookie} if {_chosen(rule)}"
+    for place, group in enumerate(action.weights, start=1):
+        dice = f"var({variable(rule.name)}),field({place},:),sub(txn.dice)"
+        yield f" use_backend {group} if {_chosen(rule)} {{ {dice} gt 0 }}"
 
 
 def _backend(group: Group) -> Iterator[str]:
     yield f"backend {group.name}"
     yield " balance roundrobin"
+    yield f" http-request set-var(txn.group) str({group.name})"
     yield " http-request return status 503 if { nbsrv eq 0 }"
     # HAProxy says 503 when it cannot connect; an ALB says 502 when the target refuses and
     # 504 when it keeps silent.

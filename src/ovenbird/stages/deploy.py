@@ -15,12 +15,14 @@ from ovenbird.domain.plans import (
     Action,
     AwaitHealthy,
     AwaitWord,
+    CloseToTesters,
     CreateServerGroup,
     Decommission,
     Disable,
     Enable,
     Judge,
     Observe,
+    OpenToTesters,
     Pin,
     Resize,
     SetWeights,
@@ -37,7 +39,7 @@ _CONTROL = re.compile(
 )
 
 
-def carry_out(  # noqa: C901, PLR0912 - one line for each kind of action
+def carry_out(  # noqa: C901, PLR0912, PLR0915 - one line for each kind of action
     action: Action, *, groups: ServerGroups, clock: Clock, progress: Progress
 ) -> None:
     """Do what the action says, and return when it is done.
@@ -62,7 +64,11 @@ def carry_out(  # noqa: C901, PLR0912 - one line for each kind of action
         case AwaitHealthy():
             _await_healthy(action, groups=groups, clock=clock, progress=progress)
         case SetWeights():
-            groups.set_weights(action.weights)
+            groups.set_weights(action.weights, sticky_s=action.sticky_s)
+        case OpenToTesters():
+            groups.open_to_testers(action.name, action.testers)
+        case CloseToTesters():
+            groups.close_to_testers(action.name)
         case Disable():
             groups.disable(action.name, at=clock.now())
         case Enable():
@@ -102,7 +108,11 @@ def check(  # noqa: C901, PLR0912 - one line for each kind of action
             _existing(action.name, cluster)
             if action.capacity.desired == 0:
                 _refuse_in_traffic(action.name, cluster, "emptying")
-        case Pin() | Unpin() | AwaitHealthy() | Enable() | Observe() | AwaitWord():
+        case OpenToTesters():
+            _refuse_a_sick_one(action.name, cluster)
+        case (
+            Pin() | Unpin() | AwaitHealthy() | Enable() | Observe() | AwaitWord() | CloseToTesters()
+        ):
             _existing(action.name, cluster)
         case Judge():
             _existing(action.canary, cluster)
@@ -168,6 +178,12 @@ def _refuse_darkness(action: SetWeights, cluster: Cluster) -> None:
             f" `{cluster.name}` dark",
             hint=NEW_PLAN,
         )
+
+
+def _refuse_a_sick_one(name: ServerGroupName, cluster: Cluster) -> None:
+    group = cluster.find(_existing(name, cluster))
+    if group is not None and not group.healthy:
+        raise Conflict(f"`{name}` has no healthy instance for testers", hint=NEW_PLAN)
 
 
 def _refuse_in_traffic(name: ServerGroupName, cluster: Cluster, doing: str) -> None:

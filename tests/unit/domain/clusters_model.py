@@ -22,12 +22,14 @@ from ovenbird.domain.plans import (
     Action,
     AwaitHealthy,
     AwaitWord,
+    CloseToTesters,
     CreateServerGroup,
     Decommission,
     Disable,
     Enable,
     Judge,
     Observe,
+    OpenToTesters,
     Pin,
     Plan,
     Resize,
@@ -176,7 +178,7 @@ def done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0
             old = _one(seen, action.name)
             assert old.capacity.desired >= action.instances, "it would wait for ever"
             return _with(seen, replace(old, instances=instances(old.capacity.desired)))
-        case Judge() | Observe() | AwaitWord():
+        case Judge() | Observe() | AwaitWord() | OpenToTesters() | CloseToTesters():
             return seen
 
 

@@ -103,6 +103,18 @@ def test_nothing_is_tried_twice_and_weights_are_variables() -> None:
     assert {"retries 0", "no option redispatch"} <= set(section("defaults", lines))
 
 
+def test_a_cookie_comes_before_the_dice() -> None:
+    (listener,) = LAYOUT.listeners
+    forward, default = listener.rules
+    sticky = replace(forward, action=Forward(weights={"old:a": 100, "new:b": 0}, sticky_s=60))
+    layout = replace(LAYOUT, listeners=(replace(listener, rules=(sticky, default)),))
+
+    lines = [line for line in rendered(layout) if "use_backend" in line or "Set-Cookie" in line]
+
+    assert ["AWSALBTG" in line for line in lines] == [True, True, True, False, False]
+    assert "Max-Age=60" in lines[2]
+
+
 def test_only_targets_that_take_traffic_are_servers() -> None:
     lines = rendered(LAYOUT)
 
@@ -123,6 +135,8 @@ def test_weights_and_targets_do_not_change_the_shape_but_rules_do() -> None:
     empty = replace(LAYOUT, groups=(Group(name="old:a"), Group(name="new:b")))
     assert shape(empty) == shape(LAYOUT)
     assert shape(with_rule(turned)) != shape(LAYOUT)
+    sticky = replace(forward, action=Forward(weights={"old:a": 0, "new:b": 7}, sticky_s=60))
+    assert shape(with_rule(sticky)) != shape(LAYOUT)
     assert shape(with_rule(replace(forward, conditions=()))) != shape(LAYOUT)
 
 

@@ -26,6 +26,7 @@ from ovenbird.domain.plans import (
     Unpin,
     Weight,
 )
+from ovenbird.domain.traffic import MarkedRequests
 from ovenbird.stages.deploy import carry_out, check
 from tests.unit.domain.clusters_model import NOW, Shape, cluster, environment, name, rollout
 
@@ -81,8 +82,14 @@ class Groups:
     def resize(self, of: ServerGroupName, capacity: Capacity) -> None:
         self.log.append(("resize", of, capacity))
 
-    def set_weights(self, weights: Sequence[Weight]) -> None:
-        self.log.append(("set_weights", *weights))
+    def set_weights(self, weights: Sequence[Weight], *, sticky_s: int = 0) -> None:
+        self.log.append(("set_weights", *weights, *([sticky_s] if sticky_s else [])))
+
+    def open_to_testers(self, name: ServerGroupName, testers: MarkedRequests) -> None:
+        self.log.append(("open_to_testers", name, testers))
+
+    def close_to_testers(self, name: ServerGroupName) -> None:
+        self.log.append(("close_to_testers", name))
 
     def disable(self, of: ServerGroupName, *, at: datetime) -> None:
         self.log.append(("disable", of, at))
