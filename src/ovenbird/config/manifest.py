@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from ovenbird.config import manifest_schema as schema
 from ovenbird.config.documents import MEND, read
+from ovenbird.config.launching import launch_spec
 from ovenbird.config.packages import build_spec, package_specs, version_spec
 from ovenbird.config.recipes import recipe
 from ovenbird.domain.apps import (
@@ -116,6 +117,8 @@ def _environment(name: str, raw: schema.EnvironmentPart) -> EnvironmentSpec:
         instance_type=raw.instance_type,
         environment=_frozen(raw.environment),
         rollback_window_s=raw.rollback_window_s,
+        guards=raw.guards,
+        launch=launch_spec(raw.launch),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ovenbird.config.documents import Strict
+from ovenbird.config.launch_schema import Arn, LaunchPart, ThingName, check_placeholders
 from ovenbird.config.package_schema import FurtherPackagePart, PackagePart
 from ovenbird.config.recipe_schema import RecipePart
 from ovenbird.config.words import (
@@ -24,9 +25,9 @@ from ovenbird.config.words import (
     Words,
     matches,
 )
-
-# Source: EC2 user guide, "Run commands at launch": user data has 16 KB; ours is JSON around it.
-ENVIRONMENT_BYTES = 12_000
+from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.frigga import has_push
+from ovenbird.domain.launching import user_data
 
 
 class ImagePart(Strict):
@@ -120,13 +121,34 @@ class JudgePart(Strict):
 
 
 class AlarmPart(Strict):
-    """An alarm that stops the rollout."""
+    """An alarm that is made with a server group; a guard stops the rollout.
 
-    name: Annotated[str, matches(r"[A-Za-z0-9_-]+", "is not an alarm's name")]
+    Source of ranges: CloudWatch API reference, PutMetricAlarm.
+    """
+
+    name: ThingName
     metric: Line
     threshold: float
     statistic: str = "Sum"
     periods: Annotated[int, Field(ge=1)] = 2
+    namespace: str = ""
+    dimensions: Mapping[str, str] = Field(default_factory=dict)
+    comparison: Literal[">", ">=", "<", "<="] = ">"
+    of_periods: Annotated[int, Field(ge=1)] | None = None
+    period_s: Annotated[int, Field(ge=1)] | None = None
+    missing: Literal["good", "bad", "ignore", "missing"] = "good"
+    guard: bool = True
+    notify: tuple[Arn, ...] | None = None
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> AlarmPart:
+        if self.of_periods is not None and self.of_periods < self.periods:
+            raise ValueError("must be `periods` <= `of_periods`")
+        if self.dimensions and not self.namespace:
+            raise ValueError("`dimensions` need `namespace`")
+        for name, value in self.dimensions.items():
+            check_placeholders(name, value)
+        return self
 
 
 class EnvironmentPart(Strict):
@@ -140,14 +162,29 @@ class EnvironmentPart(Strict):
     instance_type: str = "t3.micro"
     environment: Mapping[VariableName, str] = Field(default_factory=dict)
     rollback_window_s: Annotated[float, Field(ge=0)] = 3600.0
+    guards: tuple[Line, ...] = ()
+    launch: LaunchPart = LaunchPart()
 
     @field_validator("environment")
     @classmethod
     def _fits(cls, environment: Mapping[str, str]) -> Mapping[str, str]:
-        size = sum(len(f'{name}="{value}"\n'.encode()) for name, value in environment.items())
-        if size > ENVIRONMENT_BYTES:
-            raise ValueError(f"has {size} bytes; user data carries {ENVIRONMENT_BYTES} of it")
+        try:
+            user_data(environment)
+        except InvalidRequest as error:
+            raise ValueError(str(error)) from error
         return environment
+
+    @model_validator(mode="after")
+    def _names_once(self) -> EnvironmentPart:
+        alarms = [alarm.name for alarm in self.alarms or ()]
+        if twice := sorted({name for name in alarms if alarms.count(name) > 1}):
+            raise ValueError(f"`alarms` has two of the name `{twice[0]}`")
+        for name, policy in (self.launch.scaling or {}).items():
+            if policy.alarm is not None and policy.alarm not in alarms:
+                raise ValueError(
+                    f"`launch.scaling.{name}.alarm` is `{policy.alarm}`; `alarms` has {alarms}"
+                )
+        return self
 
 
 class DeployPart(Strict):
@@ -177,6 +214,8 @@ class DeployPart(Strict):
                 raise ValueError(
                     f"`{name}` is not an environment's name: no `-`, no spaces, 32 letters at most"
                 )
+            if has_push(name):
+                raise ValueError(f"`{name}` reads as a server group's version: use another name")
         return self
 
 

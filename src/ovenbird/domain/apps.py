@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec
+from ovenbird.domain.launching import LaunchSpec
+from ovenbird.domain.names import ServerGroupName, alarm_name
 from ovenbird.domain.packages import BuildSpec, PackageSpec, VersionSpec
 
 
@@ -72,15 +74,24 @@ class JudgePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmSpec:
-    """A CloudWatch alarm on the new server group's target group that stops the rollout.
+    """A CloudWatch alarm that is made with a server group and removed with it.
 
     Args:
         name: Short word, appended to the server group's name.
-        metric: ``error_rate_percent`` (5xx of requests), or a target group's metric as
-            ``HTTPCode_Target_5XX_Count``.
+        metric: ``error_rate_percent`` (5xx of requests), a target group's metric as
+            ``HTTPCode_Target_5XX_Count``, or a metric of *namespace*.
         statistic: CloudWatch statistic, as ``Sum`` or ``p99``; ignored for error rates.
-        threshold: The alarm fires above it.
+        threshold: The alarm fires above it, or as *comparison* says.
         periods: Metric periods in a row.
+        namespace: As ``AWS/EC2``; empty for the load balancer's.
+        dimensions: Of the metric, with placeholders as ``{server_group}``; empty for those of
+            the target group, or of the group for namespaces that know groups.
+        comparison: ``>``, ``>=``, ``<`` or ``<=``.
+        of_periods: Among so many periods; None for as many as *periods*.
+        period_s: Seconds; None for the period of the load balancer's metrics.
+        missing: What missing data are: ``good``, ``bad``, ``ignore`` or ``missing``.
+        guard: Whether it stops the rollout of its group.
+        notify: ARNs of topics; None for those of the settings.
     """
 
     name: str
@@ -88,6 +99,14 @@ class AlarmSpec:
     threshold: float
     statistic: str = "Sum"
     periods: int = 2
+    namespace: str = ""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    comparison: str = ">"
+    of_periods: int | None = None
+    period_s: int | None = None
+    missing: str = "good"
+    guard: bool = True
+    notify: tuple[str, ...] | None = None
 
 
 DEFAULT_ALARM = AlarmSpec(name="5xx", metric="error_rate_percent", threshold=50.0)
@@ -95,7 +114,14 @@ DEFAULT_ALARM = AlarmSpec(name="5xx", metric="error_rate_percent", threshold=50.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
-    """How the app is deployed in one environment."""
+    """How the app is deployed in one environment.
+
+    Args:
+        alarms: Made with each server group; those that are guards stop its rollout.
+        guards: Names of alarms that others made, which stop a rollout too.
+        environment: Written to ``/etc/ovenbird/environment`` by user data.
+        rollback_window_s: How long the previous group is kept for a rollback.
+    """
 
     name: str
     capacity: Capacity
@@ -104,10 +130,21 @@ class EnvironmentSpec:
     alarms: tuple[AlarmSpec, ...] = (DEFAULT_ALARM,)
     approval: bool = False
     instance_type: str = "t3.micro"
-    environment: Mapping[str, str] = field(
-        default_factory=dict
-    )  # written to /etc/ovenbird/environment by user data
-    rollback_window_s: float = 3600.0  # how long the previous group is kept for a rollback
+    environment: Mapping[str, str] = field(default_factory=dict)
+    rollback_window_s: float = 3600.0
+    guards: tuple[str, ...] = ()
+    launch: LaunchSpec = field(default_factory=LaunchSpec)
+
+
+def guards_of(name: ServerGroupName, environment: EnvironmentSpec) -> tuple[str, ...]:
+    """Return the full names of the alarms that stop the rollout of a server group.
+
+    Args:
+        name: The new server group.
+        environment: The part of the manifest for it.
+    """
+    own = (alarm_name(name, alarm.name) for alarm in environment.alarms if alarm.guard)
+    return (*own, *environment.guards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

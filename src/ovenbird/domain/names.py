@@ -5,6 +5,8 @@
     ------------------ the cluster
     ------------------------ the server group (one Auto Scaling group)
 
+What others made is read by ``frigga``, which knows the whole convention.
+
 Source: the convention is Netflix's; see Frigga's ``Names`` and its test cases.
 """
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ovenbird.domain.errors import Conflict, InvalidRequest
+from ovenbird.domain.frigga import has_push
 
 VERSIONS = 1000  # v000 .. v999, then it wraps around
 FIRST_VERSION = 1
@@ -38,7 +41,8 @@ class ClusterName:
     A detail without a stack keeps the stack's place: ``hello--canary``.
 
     Raises:
-        InvalidRequest: A part has a character that the convention does not allow.
+        InvalidRequest: A part has a character that the convention does not allow, or reads
+            as a version.
     """
 
     app: str
@@ -49,6 +53,11 @@ class ClusterName:
         allowed = rf"{_WORD}+/{_WORD}*/(?:{_WORD}(?:{_WORD}|-)*)?"
         if not re.fullmatch(allowed, f"{self.app}/{self.stack}/{self.detail}"):
             raise InvalidRequest(f"`{self}` is not a cluster name", hint="Use APP[-STACK[-DETAIL]]")
+        if has_push(self.stack) or has_push(self.detail):
+            raise InvalidRequest(
+                f"`{self}` names a server group, not a cluster",
+                hint="`v` and three to six digits are a version: name the cluster without it",
+            )
 
     @classmethod
     def parse(cls, text: str) -> Self:

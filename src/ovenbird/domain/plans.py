@@ -15,6 +15,7 @@ from typing import assert_never
 from ovenbird.domain.apps import AlarmSpec, Health, JudgePolicy
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageId
+from ovenbird.domain.launching import LaunchSpec
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.traffic import MarkedRequests
 
@@ -37,6 +38,9 @@ class CreateServerGroup:
     Args:
         capacity: The size to begin with.
         environment: Values that user data writes to the machine.
+        launch: How its instances are launched and counted.
+        copies: The group before, whose policies and schedules it has where *launch* says
+            nothing of them; None for none.
         tags: Go on everything, in the creating call.
     """
 
@@ -55,6 +59,8 @@ class CreateServerGroup:
     alarms: tuple[AlarmSpec, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    launch: LaunchSpec = field(default_factory=LaunchSpec)
+    copies: ServerGroupName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

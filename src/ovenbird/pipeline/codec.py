@@ -28,6 +28,7 @@ from ovenbird.domain import (
     errors,
     events,
     images,
+    launching,
     names,
     packages,
     plans,
@@ -41,8 +42,8 @@ from ovenbird.domain.errors import OvenbirdError
 
 TYPE = "type"
 MODULES = (
-    apps, catalog, clusters, contents, events, images, names, packages, plans, recipes, relations,
-    releases, sources, verdicts,
+    apps, catalog, clusters, contents, events, images, launching, names, packages, plans,
+    recipes, relations, releases, sources, verdicts,
 )  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_the_example_is_a_good_manifest() -> None:
         ("interval_s: 5", "interval_s: 1", 18, "greater than or equal to 5, not `1`"),
         ("  base: debian-12\n", "", 12, "`image.base`: is missing"),
         ("  prod:", f"  {'p' * 33}:", 16, "is not an environment's name"),
-        ("approval: required", f"environment: {{A: '{'x' * 12_000}'}}", 24, "user data carries"),
+        ("approval: required", f"environment: {{A: '{'x' * 17_000}'}}", 24, "User data would have"),
         ("app: hello", "app: hello\napp: x", 2, 'duplicate key "app"'),
         ("app: hello", "app: [hello", 2, "expected"),
     ],

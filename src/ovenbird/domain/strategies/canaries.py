@@ -5,9 +5,8 @@ healthy ─▶ (grow ─▶ weights ─▶ judge)… ─▶ full size
 
 from __future__ import annotations
 
-from ovenbird.domain.apps import Canary
+from ovenbird.domain.apps import Canary, guards_of
 from ovenbird.domain.clusters import ServerGroup
-from ovenbird.domain.names import alarm_name
 from ovenbird.domain.plans import Action, Judge, Resize, SetWeights, Weight
 from ovenbird.domain.strategies.jobs import (
     Job,
@@ -48,5 +47,5 @@ def _judge(job: Job, old: ServerGroup, strategy: Canary, percent: int) -> Judge:
         step_percent=percent,
         observe_s=strategy.observe_s,
         policy=job.environment.judge,
-        alarms=tuple(alarm_name(job.name, alarm.name) for alarm in job.environment.alarms),
+        alarms=guards_of(job.name, job.environment),
     )

@@ -101,7 +101,16 @@ def create(job: Job, capacity: Capacity) -> CreateServerGroup:
         alarms=environment.alarms,
         environment=environment.environment,
         tags=tags,
+        launch=environment.launch,
+        copies=_model_of(job),
     )
+
+
+def _model_of(job: Job) -> ServerGroupName | None:
+    """Return the group whose policies the new one has where the manifest says nothing."""
+    others = [group for group in job.cluster.groups if group.name != job.name]
+    found = job.old or next(reversed(others), None)
+    return found.name if found else None
 
 
 def await_healthy(job: Job, instances: int) -> AwaitHealthy:
