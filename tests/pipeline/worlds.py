@@ -19,6 +19,7 @@ from ovenbird.domain.catalog import CatalogEntry, RepositoryState
 from ovenbird.domain.clusters import (
     Capacity,
     Cluster,
+    Details,
     Instance,
     InstanceId,
     InstanceState,
@@ -30,7 +31,7 @@ from ovenbird.domain.image_retention import RETIRED_TAG, ImageUse
 from ovenbird.domain.images import DISABLED, BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
-from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.plans import CreateServerGroup, Mend, Weight
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.sharing import (
@@ -81,6 +82,7 @@ class State:
         key: What encrypts images; AWS's own when it has `managed` in it.
         newer_base: Id of the image that the base image's name means now.
         uses: Image → what needs it, besides server groups.
+        suspended: Server groups whose process `Launch` is suspended.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -100,6 +102,7 @@ class State:
     newer_base: str = ""
     key: str = ""
     uses: dict[str, str] = field(default_factory=dict)
+    suspended: list[str] = field(default_factory=list)
 
 
 class World:
@@ -451,6 +454,24 @@ class Groups:
         with self._world.state() as state:
             state.groups.pop(str(name), None)
         self._world.note(f"destroy {name}")
+
+    def mend(self, wanted: Mend) -> None:
+        with self._world.state() as state:
+            if wanted.processes:
+                state.suspended.remove(str(wanted.name))
+        self._world.note(f"mend {wanted.name}")
+
+    def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]:
+        state = self._world.look()
+        found = (state.groups[str(name)] for name in names if str(name) in state.groups)
+        return {
+            group.name: Details(
+                template_version="1", first_version="1", template_image=group.image_id,
+                alarms=(f"{group.name}-5xx",), tags=group.tags,
+                suspended=("Launch",) if str(group.name) in state.suspended else (),
+            )
+            for group in found
+        }  # fmt: skip
 
     def _change(self, name: ServerGroupName, **changes: Any) -> None:
         with self._world.state() as state:

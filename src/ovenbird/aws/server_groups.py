@@ -9,7 +9,7 @@ AWS is the truth: nothing is remembered here. Everything carries the server grou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from ovenbird.aws.alarms import Alarms
 from ovenbird.aws.auto_scaling import AutoScalingGroups, instances, tags_of
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.group_details import GroupDetails
 from ovenbird.aws.launch_templates import LaunchTemplates
 from ovenbird.aws.traffic import Rule, Traffic
 from ovenbird.domain.clusters import (
@@ -28,6 +29,7 @@ from ovenbird.domain.clusters import (
     SERVER_GROUP_TAG,
     Capacity,
     Cluster,
+    Details,
     Instance,
     InstanceId,
     InstanceState,
@@ -36,7 +38,7 @@ from ovenbird.domain.clusters import (
 from ovenbird.domain.errors import Conflict, InvalidRequest
 from ovenbird.domain.images import RELEASE_TAG, TAG, VERSION_TAG, ImageId
 from ovenbird.domain.names import ClusterName, ServerGroupName
-from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup, Weight
+from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup, Mend, Weight
 from ovenbird.domain.ports import Clock
 from ovenbird.domain.traffic import MarkedRequests
 
@@ -59,8 +61,8 @@ class NetworkSpec:
 class ServerGroups:
     """The :class:`ovenbird.domain.ports.ServerGroups` that asks AWS.
 
-    Permissions: those of ``AutoScalingGroups``, ``Traffic``, ``LaunchTemplates`` and
-    ``Alarms``; ec2:GetConsoleOutput.
+    Permissions: those of ``AutoScalingGroups``, ``GroupDetails``, ``Traffic``,
+    ``LaunchTemplates`` and ``Alarms``; ec2:GetConsoleOutput.
 
     Args:
         account: The environment's account.
@@ -75,6 +77,7 @@ class ServerGroups:
         listener = network.listener_arn
         self._ec2 = account.ec2
         self._groups = AutoScalingGroups(account, clock=clock)
+        self._details = GroupDetails(account)
         self._network = network
         self._clock = clock
         self._traffic = Traffic(account, vpc_id=network.vpc_id, listener_arn=listener)
@@ -234,6 +237,15 @@ class ServerGroups:
         self._templates.delete(name)
         if arn is not None:
             self._traffic.delete_target_group(arn)
+
+    def mend(self, wanted: Mend) -> None:
+        """Give a group back what was taken by hand."""
+        self._groups.get(wanted.name)
+        self._details.mend(wanted)
+
+    def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]:
+        """Return what is asked only when somebody looks for changes by hand."""
+        return self._details.read(names)
 
     def _refuse_or_clear(
         self, wanted: CreateServerGroup, raw: AutoScalingGroupTypeDef | None

@@ -55,6 +55,31 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What of a server group is asked only when somebody looks for changes by hand.
+
+    Args:
+        template_version: Number of the launch template's version that it launches from.
+        first_version: Number of the oldest version that the template has: it was made with it.
+        template_image: Image that the version in use names; empty when the template is gone.
+        suspended: Auto Scaling processes that do not run.
+        alarms: Names of the alarms that there are.
+        scales: Whether a scaling policy or a scheduled action changes its size.
+        images: Instance → image that it was launched from.
+        tags: Of the Auto Scaling group.
+    """
+
+    template_version: str = ""
+    first_version: str = ""
+    template_image: str = ""
+    suspended: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+    scales: bool = False
+    images: Mapping[InstanceId, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerGroup:
     """One version of a cluster, as observed: Auto Scaling group, target group, weight.
 

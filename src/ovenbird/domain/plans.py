@@ -187,6 +187,23 @@ class Decommission:
     name: ServerGroupName
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mend:
+    """Give back to a group what was taken by hand and no other action gives.
+
+    Args:
+        tags: Tags that it lacks.
+        processes: Auto Scaling processes that are suspended and shall run.
+        template_version: Number of the launch template's version that it was made with; empty
+            to leave it.
+    """
+
+    name: ServerGroupName
+    tags: Mapping[str, str] = field(default_factory=dict)
+    processes: tuple[str, ...] = ()
+    template_version: str = ""
+
+
 Action = (
     CreateServerGroup
     | Pin
@@ -202,6 +219,7 @@ Action = (
     | Disable
     | Enable
     | Decommission
+    | Mend
 )
 
 
@@ -260,8 +278,21 @@ def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
             return f"Enable `{action.name}`"
         case Decommission():
             return f"Decommission `{action.name}`: drain and destroy it"
+        case Mend():
+            return f"Mend `{action.name}`: {'; '.join(_mended(action))}"
         case _:
             assert_never(action)
+
+
+def _mended(action: Mend) -> list[str]:
+    found = []
+    if action.tags:
+        found.append(f"write {', '.join(sorted(action.tags))}")
+    if action.processes:
+        found.append(f"resume {', '.join(action.processes)}")
+    if action.template_version:
+        found.append(f"launch from version {action.template_version} of its template")
+    return found or ["nothing"]
 
 
 def _instances(number: int) -> str:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ovenbird.domain.catalog import CatalogEntry, Finding, Publication, RepositoryState
-from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId
+from ovenbird.domain.clusters import Capacity, Cluster, Details, Instance, InstanceId
 from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.image_retention import ImageUse
 from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import BuildSite, Package
-from ovenbird.domain.plans import CreateServerGroup, Weight
+from ovenbird.domain.plans import CreateServerGroup, Mend, Weight
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.sharing import Key
 from ovenbird.domain.traffic import MarkedRequests
@@ -384,6 +384,10 @@ class ServerGroups(Protocol):
     def enable(self, name: ServerGroupName) -> None: ...
 
     def destroy(self, name: ServerGroupName) -> None: ...
+
+    def mend(self, wanted: Mend) -> None: ...
+
+    def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]: ...
 
 
 class Metrics(Protocol):

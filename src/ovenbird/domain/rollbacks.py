@@ -83,7 +83,7 @@ def plan_enable(cluster: Cluster, *, name: ServerGroupName, warm_up: timedelta) 
     return Plan(
         actions=(
             *_ready(group, size=max(1, group.capacity.desired), within=warm_up),
-            SetWeights(weights=_shares(parts)),
+            SetWeights(weights=shares(parts)),
             *_released(group),
         )
     )
@@ -109,7 +109,7 @@ def plan_disable(cluster: Cluster, *, name: ServerGroupName) -> Plan:
             hint=f"`ovenbird cluster rollback {cluster.name}` brings the previous one back first",
         )
     parts = {other.name: other.weight for other in others}
-    return Plan(actions=(SetWeights(weights=_shares(parts)), *_rest(group)))
+    return Plan(actions=(SetWeights(weights=shares(parts)), *_rest(group)))
 
 
 def plan_resize(
@@ -268,7 +268,7 @@ def _rest(group: ServerGroup) -> Iterable[Action]:
     yield Disable(name=group.name)
 
 
-def _shares(parts: Mapping[ServerGroupName, int]) -> tuple[Weight, ...]:
+def shares(parts: Mapping[ServerGroupName, int]) -> tuple[Weight, ...]:
     """Divide 100 in proportion; nobody with a part gets 0; the largest takes the rounding."""
     total = sum(parts.values())
     shares = {name: max(1, part * 100 // total) for name, part in parts.items()}

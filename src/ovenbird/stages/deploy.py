@@ -21,6 +21,7 @@ from ovenbird.domain.plans import (
     Disable,
     Enable,
     Judge,
+    Mend,
     Observe,
     OpenToTesters,
     Pin,
@@ -75,6 +76,8 @@ def carry_out(  # noqa: C901, PLR0912, PLR0915 - one line for each kind of actio
             groups.enable(action.name)
         case Decommission():
             groups.destroy(action.name)
+        case Mend():
+            groups.mend(action)
         case Judge():
             raise Conflict(f"`{action.canary}` is to be judged, not deployed")
         case Observe() | AwaitWord():
@@ -111,7 +114,14 @@ def check(  # noqa: C901, PLR0912 - one line for each kind of action
         case OpenToTesters():
             _refuse_a_sick_one(action.name, cluster)
         case (
-            Pin() | Unpin() | AwaitHealthy() | Enable() | Observe() | AwaitWord() | CloseToTesters()
+            Pin()
+            | Unpin()
+            | AwaitHealthy()
+            | Enable()
+            | Observe()
+            | AwaitWord()
+            | CloseToTesters()
+            | Mend()
         ):
             _existing(action.name, cluster)
         case Judge():

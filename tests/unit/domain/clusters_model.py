@@ -28,6 +28,7 @@ from ovenbird.domain.plans import (
     Disable,
     Enable,
     Judge,
+    Mend,
     Observe,
     OpenToTesters,
     Pin,
@@ -178,7 +179,7 @@ def done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0
             old = _one(seen, action.name)
             assert old.capacity.desired >= action.instances, "it would wait for ever"
             return _with(seen, replace(old, instances=instances(old.capacity.desired)))
-        case Judge() | Observe() | AwaitWord() | OpenToTesters() | CloseToTesters():
+        case Judge() | Observe() | AwaitWord() | OpenToTesters() | CloseToTesters() | Mend():
             return seen
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from ovenbird.domain.clusters import Capacity, Cluster, Instance, InstanceId, InstanceState
+from ovenbird.domain.clusters import Capacity, Cluster, Details, Instance, InstanceId, InstanceState
 from ovenbird.domain.errors import CloudError, Conflict, Unhealthy
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import (
@@ -20,6 +20,7 @@ from ovenbird.domain.plans import (
     Disable,
     Enable,
     Judge,
+    Mend,
     Pin,
     Resize,
     SetWeights,
@@ -100,6 +101,12 @@ class Groups:
     def destroy(self, of: ServerGroupName) -> None:
         self.log.append(("destroy", of))
 
+    def mend(self, wanted: Mend) -> None:
+        self.log.append(("mend", wanted))
+
+    def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]:
+        raise AssertionError("no action needs them")
+
     def get_cluster(self, of: ClusterName, environment: str) -> Cluster:
         raise AssertionError("an action is carried out, the cluster is looked at by others")
 
@@ -130,6 +137,7 @@ def awaiting(instances: int) -> AwaitHealthy:
     ("action", "done"),
     [
         (create(), ("create", name(1))),
+        (Mend(name=name(1)), ("mend", Mend(name=name(1)))),
         (Pin(name=name(1)), ("pin", name(1))),
         (Unpin(name=name(1)), ("unpin", name(1))),
         (Resize(name=name(1), capacity=NONE), ("resize", name(1), NONE)),
