@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec
+from ovenbird.domain.judging import LoadBalancerSource, Method, MetricSpec
 from ovenbird.domain.launching import LaunchSpec
 from ovenbird.domain.names import ServerGroupName, alarm_name
 from ovenbird.domain.packages import BuildSpec, PackageSpec, VersionSpec
@@ -61,15 +62,50 @@ class JudgePolicy:
         max_slow_share_increase: Canary's share of slow requests minus the old group's, 0..1.
         min_requests: Requests that the canary must have answered in a step; fewer are
             not enough data.
-        confidence: Probability (one-sided) with which a difference must be above the
-            allowed increase before the verdict is ``fail``, 0.5..1.
+        confidence: Of the interval around a difference, 0.5..1 (``compare``).
+        false_alarm_rate: Probability of a ``fail`` of a canary that is no worse than allowed,
+            over all metrics and looks (``sequential``), 0..1; also that of a ``pass`` of one
+            that is worse.
+        burst_s: How long a burst of errors may last and still be one event (``sequential``);
+            0: each period of the metrics is one.
+        metrics: What is compared; none: errors and slow answers of the load balancer.
+        pass_score: Score from which on the verdict is ``pass``, 0..100 (``compare``).
+        marginal_score: Score from which on it is ``marginal``; below is ``fail``.
+        group_weights: Group of metrics → its percentage of the score (``compare``); groups that
+            are not named share the rest.
     """
 
     max_error_rate_increase: float = 0.01
     slow_s: float = 0.5
     max_slow_share_increase: float = 0.05
     min_requests: int = 30
-    confidence: float = 0.95
+    confidence: float = 0.98
+    method: Method = Method.SEQUENTIAL
+    false_alarm_rate: float = 0.05
+    burst_s: float = 0.0
+    metrics: tuple[MetricSpec, ...] = ()
+    pass_score: float = 95.0
+    marginal_score: float = 75.0
+    group_weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def metrics_of(policy: JudgePolicy) -> tuple[MetricSpec, ...]:
+    """Return what is compared under *policy*: its metrics, or the two built-in ones."""
+    if policy.metrics:
+        return policy.metrics
+    errors = MetricSpec(
+        name="errors",
+        source=LoadBalancerSource(what="errors"),
+        is_share=True,
+        tolerance=policy.max_error_rate_increase,
+    )
+    slow = MetricSpec(
+        name="slow",
+        source=LoadBalancerSource(what="slow"),
+        is_share=True,
+        tolerance=policy.max_slow_share_increase,
+    )
+    return (errors, slow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,13 @@ class NanStrategy(StrEnum):
     REPLACE = "replace"  # 0
 
 
+class OutlierRule(StrEnum):
+    """Which numbers are outliers (``compare``)."""
+
+    IQR = "iqr"  # beyond so many interquartile ranges from the quartiles, and beyond p1 and p99
+    SIGMA = "sigma"  # beyond so many standard deviations from the mean
+
+
 class EffectSize(StrEnum):
     """How ``compare`` says how large a difference is."""
 
@@ -99,13 +106,15 @@ class MetricSpec:
     Args:
         tolerance: How much worse is still fine. Of a share: its absolute increase, 0..1.
             Of a value: relative to the baseline, 0.25 for a quarter.
+        quantile: Of a value: which one is compared, 0..1; 0.99 for the slowest of a hundred
+            (``sequential``; ``compare`` looks at all values).
         group: Metrics of a group share its weight (``compare``).
         is_critical: One that fails fails the whole verdict (``compare``; always so in
             ``sequential``).
         must_have: Without data the verdict is a fail, not a shrug.
         allowed: (decrease, increase) of the effect size that still pass (``compare``).
         critical: (decrease, increase) of the effect size that fail it all (``compare``).
-        outliers: Fence in interquartile ranges; 0 keeps all (``compare``).
+        outliers: Fence, in units of ``outlier_rule``; 0 keeps all (``compare``).
     """
 
     name: str
@@ -113,11 +122,13 @@ class MetricSpec:
     is_share: bool = False
     direction: Direction = Direction.INCREASE
     tolerance: float = 0.25
+    quantile: float = 0.5
     group: str = "all"
     is_critical: bool = False
     must_have: bool = False
     nan: NanStrategy = NanStrategy.REMOVE
     outliers: float = 0.0
+    outlier_rule: OutlierRule = OutlierRule.IQR
     effect_size: EffectSize = EffectSize.MEAN_RATIO
     allowed: tuple[float, float] = (1.0, 1.0)
     critical: tuple[float, float] | None = None
