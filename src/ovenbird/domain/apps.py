@@ -79,7 +79,7 @@ class JudgePolicy:
     slow_s: float = 0.5
     max_slow_share_increase: float = 0.05
     min_requests: int = 30
-    confidence: float = 0.98
+    confidence: float = 0.95
     method: Method = Method.SEQUENTIAL
     false_alarm_rate: float = 0.05
     burst_s: float = 0.0
