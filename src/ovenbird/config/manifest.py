@@ -102,6 +102,8 @@ def _app(raw: schema.Manifest) -> AppSpec:
         host_names=deploy.host_names,
         rule_priority=deploy.rule_priority,
         draining_s=deploy.draining_s,
+        testers=deploy.testers.marks() if deploy.testers else None,
+        stickiness_s=deploy.stickiness_s,
     )
 
 

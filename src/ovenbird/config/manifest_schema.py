@@ -28,6 +28,7 @@ from ovenbird.config.words import (
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.frigga import has_push
 from ovenbird.domain.launching import user_data
+from ovenbird.domain.traffic import LONGEST_STICKY_S, MarkedRequests
 
 
 class ImagePart(Strict):
@@ -187,6 +188,27 @@ class EnvironmentPart(Strict):
         return self
 
 
+class TestersPart(Strict):
+    """Requests that reach the new server group at any weight: by a header, or by a cookie."""
+
+    by: Literal["header", "cookie"]
+    name: str
+    value: str
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> TestersPart:
+        try:
+            self.marks()
+        except InvalidRequest as error:
+            raise ValueError(f"{error}. {error.hint}") from error
+        return self
+
+    def marks(self) -> MarkedRequests:
+        """Return the same in domain words."""
+        header, cookie = (self.name, "") if self.by == "header" else ("", self.name)
+        return MarkedRequests(header=header, cookie=cookie, value=self.value)
+
+
 class DeployPart(Strict):
     """How the app is deployed; keys that are not known here are environments, in order."""
 
@@ -199,6 +221,8 @@ class DeployPart(Strict):
     host_names: tuple[str, ...] = ()
     rule_priority: Annotated[int, Field(ge=1, le=50000)] | None = None
     draining_s: Annotated[int, Field(ge=0, le=3600)] = 30
+    testers: TestersPart | None = None
+    stickiness_s: Annotated[int, Field(ge=0, le=LONGEST_STICKY_S)] = 0
 
     @property
     def environments(self) -> Mapping[str, EnvironmentPart]:

@@ -11,6 +11,7 @@ from ovenbird.domain.judging import LoadBalancerSource, Method, MetricSpec
 from ovenbird.domain.launching import LaunchSpec
 from ovenbird.domain.names import ServerGroupName, alarm_name
 from ovenbird.domain.packages import BuildSpec, PackageSpec, VersionSpec
+from ovenbird.domain.traffic import MarkedRequests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +193,9 @@ class AppSpec:
         port: The port on which instances take the load balancer's requests.
         environments: In the order in which a release goes through them.
         path_patterns: Conditions of the cluster's listener rule.
+        testers: Requests that reach the new server group of a rollout at any weight.
+        stickiness_s: Seconds for which a client stays with its server group while the traffic
+            is divided; 0 for not at all.
     """
 
     app: str
@@ -204,6 +208,8 @@ class AppSpec:
     host_names: tuple[str, ...] = ()
     rule_priority: int | None = None
     draining_s: int = 30
+    testers: MarkedRequests | None = None
+    stickiness_s: int = 0
     build: BuildSpec = field(default_factory=BuildSpec)
     version: VersionSpec = field(default_factory=VersionSpec)
 

@@ -22,6 +22,7 @@ from ovenbird.domain.plans import Action, Decommission, Disable, Enable, Pin, Pl
 from ovenbird.domain.resting import MAX_RESTING, has_rested, resting
 from ovenbird.domain.strategies import canaries
 from ovenbird.domain.strategies.jobs import Job, all_to, at_full_size
+from ovenbird.domain.strategies.leading import led
 from ovenbird.domain.strategies.refusals import refuse_nonsense
 
 
@@ -74,7 +75,7 @@ def plan_rollout(  # noqa: PLR0913 - all of it decides what is made; all by name
     )
     window = timedelta(seconds=environment.rollback_window_s)
     return Plan(
-        actions=(*_make_room(job), *_move(job), *_tidy(job, now=now, window=window)),
+        actions=(*_make_room(job), *led(job, _move(job)), *_tidy(job, now=now, window=window)),
     )
 
 

@@ -36,7 +36,7 @@ class MarkedRequests:
         if bool(self.header) == bool(self.cookie):
             raise InvalidRequest(
                 "Testers are told by a `header` or by a `cookie`",
-                hint="For example `testers: {header: X-Canary, value: please}`",
+                hint="For example `testers: {by: header, name: X-Canary, value: please}`",
             )
         if not (_HEADER.fullmatch(self.header) or _COOKIE.fullmatch(self.cookie)):
             raise InvalidRequest(

@@ -12,6 +12,7 @@ from ovenbird.domain.apps import DEFAULT_ALARM, AllAtOnce, AppSpec, Canary
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import ContentKind, PackageFormat, RelationKind
 from ovenbird.domain.sources import Source
+from ovenbird.domain.traffic import MarkedRequests
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFEST = """\
@@ -69,6 +70,23 @@ def test_a_manifest_becomes_an_app(write: Path) -> None:
     assert (dev.strategy, dev.approval, dev.alarms) == (AllAtOnce(), False, (DEFAULT_ALARM,))
     assert prod.strategy == Canary(steps_percent=(5, 25, 50), observe_s=300.0)
     assert (prod.approval, prod.alarms, prod.capacity.desired) == (True, (), 3)
+
+
+def test_testers_and_stickiness_are_read(write: Path) -> None:
+    more = "  testers: {by: cookie, name: canary, value: please}\n  stickiness_s: 600\n"
+    write.write_text(MANIFEST.replace("  port: 80\n", f"  port: 80\n{more}"))
+
+    app = load_manifest(write)
+
+    assert (app.testers, app.stickiness_s) == (MarkedRequests(cookie="canary", value="please"), 600)
+
+
+def test_testers_that_cannot_be_told_are_refused_with_the_way_out(write: Path) -> None:
+    more = "  testers: {by: header, name: X Canary, value: please}\n"
+    write.write_text(MANIFEST.replace("  port: 80\n", f"  port: 80\n{more}"))
+
+    with pytest.raises(InvalidRequest, match=r"no name of a header or cookie\. Up to 40"):
+        load_manifest(write)
 
 
 def test_a_slash_at_the_end_means_a_tree_or_a_file_in_a_directory(write: Path) -> None:
