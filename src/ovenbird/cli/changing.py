@@ -125,13 +125,13 @@ def _change(
     """Show what would be done; then do it, if it is confirmed."""
     todo = [proposal for proposal in proposals if proposal.plan.actions]
     if not as_json or (todo and not dry_run):
-        _show(proposals, err=bool(todo) and not dry_run)
+        show(proposals, err=bool(todo) and not dry_run)
     if dry_run or not todo:
         if as_json:
-            output.answer([_proposal_data(proposal) for proposal in proposals])
+            output.answer([proposal_data(proposal) for proposal in proposals])
         return
     confirm("Do it?", yes=yes)
-    results = [_carry_out(installation, proposal) for proposal in todo]
+    results = [carried_out(installation, proposal) for proposal in todo]
     done = [installation.store.get_rollout(subject) for subject in results]
     if as_json:
         output.answer(done)
@@ -140,7 +140,7 @@ def _change(
             click.echo(f"{one.rollout_id}  {one.cluster}  {one.kind} done")
 
 
-def _carry_out(installation: Installation, proposal: Proposal) -> str:
+def carried_out(installation: Installation, proposal: Proposal) -> str:
     """Do one change and return its id; an interrupted person learns that nothing is lost."""
     try:
         with narrating() as tell:
@@ -155,7 +155,8 @@ def _carry_out(installation: Installation, proposal: Proposal) -> str:
     return result.subject
 
 
-def _show(proposals: Sequence[Proposal], *, err: bool) -> None:
+def show(proposals: Sequence[Proposal], *, err: bool) -> None:
+    """Say what would be done to which cluster."""
     for proposal in proposals:
         cluster = proposal.cluster
         click.echo(
@@ -164,7 +165,8 @@ def _show(proposals: Sequence[Proposal], *, err: bool) -> None:
         click.echo("\n".join(plan_lines(proposal.plan)), err=err)
 
 
-def _proposal_data(proposal: Proposal) -> dict[str, Any]:
+def proposal_data(proposal: Proposal) -> dict[str, Any]:
+    """Return the same for ``--json``."""
     return {
         "kind": proposal.kind,
         "cluster": str(proposal.cluster.name),

@@ -18,7 +18,10 @@ NAMES = ("rollback", "enable", "disable", "resize", "decommission")
 
 
 class _Group(LazyGroup):
-    places = {name: f"{CHANGES}:{name}" for name in NAMES}  # noqa: RUF012 - a constant
+    places = {  # noqa: RUF012 - a constant
+        **{name: f"{CHANGES}:{name}" for name in NAMES},
+        "reconcile": "ovenbird.cli.reconciling:reconcile",
+    }
 
 
 @click.group("cluster", cls=_Group)

@@ -29,7 +29,7 @@ DOING = {
     "boot": "Booting",
     "share": "Sharing",
 }
-STAYS = {"plan", "warning", "approved", "retreat"}
+STAYS = {"plan", "warning", "approved", "retreat", "drift"}
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 

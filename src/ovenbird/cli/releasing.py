@@ -208,6 +208,7 @@ def _show(prepared: preparing.Prepared, seen: preparing.Preview, *, err: bool) -
     for planned in seen.rollouts:
         approval = ", after an approval" if planned.approval else ""
         lines += ["", f"Rollout on {planned.cluster} in {planned.environment}{approval}"]
+        lines += [f"  changed by hand: {one.text}" for one in planned.by_hand]
         lines += plan_lines(planned.plan)
     click.echo("\n".join(lines), err=err)
 
@@ -224,6 +225,7 @@ def _preview_data(prepared: preparing.Prepared, seen: preparing.Preview) -> dict
                 "environment": planned.environment,
                 "cluster": planned.cluster,
                 "approval": planned.approval,
+                "changed_by_hand": output.to_data(planned.by_hand),
                 **plan_data(planned.plan),
             }
             for planned in seen.rollouts

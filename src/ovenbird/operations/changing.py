@@ -30,7 +30,7 @@ class Proposal:
     """A change of one cluster that has not been confirmed yet.
 
     Args:
-        kind: ``rollback``, ``enable``, ``disable``, ``resize`` or ``decommission``.
+        kind: As ``rollback``, ``resize`` or ``reconcile``.
         cluster: As it was observed.
     """
 
@@ -61,7 +61,7 @@ def plan_rollback(
         NotFound: There is no such cluster or server group.
         Conflict: Something else changes it, or there is nothing to go back to.
     """
-    cluster = _free(installation, text, environment)
+    cluster = free(installation, text, environment)
     target = _group(to) if to else None
     plan = rollbacks.plan_rollback(cluster, to=target, warm_up=WARM_UP)
     return Proposal(kind="rollback", cluster=cluster, plan=plan)
@@ -76,7 +76,7 @@ def plan_enable(
         NotFound: There is no such cluster or server group.
         Conflict: Something else changes it.
     """
-    name, cluster = _group(text), _free(installation, text, environment)
+    name, cluster = _group(text), free(installation, text, environment)
     plan = rollbacks.plan_enable(cluster, name=name, warm_up=WARM_UP)
     return Proposal(kind="enable", cluster=cluster, plan=plan)
 
@@ -90,7 +90,7 @@ def plan_disable(
         NotFound: There is no such cluster or server group.
         Conflict: Something else changes it, or nothing else serves.
     """
-    name, cluster = _group(text), _free(installation, text, environment)
+    name, cluster = _group(text), free(installation, text, environment)
     return Proposal(
         kind="disable", cluster=cluster, plan=rollbacks.plan_disable(cluster, name=name)
     )
@@ -109,7 +109,7 @@ def plan_resize(
     if size == Size():
         raise InvalidRequest("No size is given", hint="Give `--min`, `--desired` or `--max`")
     _, name = parse(text)
-    cluster = _free(installation, text, environment)
+    cluster = free(installation, text, environment)
     plan = rollbacks.plan_resize(
         cluster, capacity=_capacity(cluster, name, size), warm_up=WARM_UP, name=name
     )
@@ -138,9 +138,7 @@ def plan_decommission(
     if text:
         name = parse(text)[1]
         return (
-            _decommission(
-                installation, _free(installation, text, environment), name, waived=waived
-            ),
+            _decommission(installation, free(installation, text, environment), name, waived=waived),
         )
     found = list_clusters(installation, environment)
     return tuple(
@@ -207,7 +205,7 @@ def _group(text: str) -> ServerGroupName:
     return name
 
 
-def _free(installation: Installation, text: str, environment: str | None) -> Cluster:
+def free(installation: Installation, text: str, environment: str | None) -> Cluster:
     """Return a cluster that nothing changes now.
 
     Raises:

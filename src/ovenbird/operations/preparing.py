@@ -16,6 +16,7 @@ from ovenbird.config.manifest import load_committed
 from ovenbird.config.places import Places
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.apps import AppSpec, EnvironmentSpec
+from ovenbird.domain.drift import Difference
 from ovenbird.domain.images import COMMIT_TAG, ImageId
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
@@ -24,6 +25,7 @@ from ovenbird.domain.sources import Source
 from ovenbird.operations.locating import located
 from ovenbird.operations.opening import Installation
 from ovenbird.packaging.versions import version_of
+from ovenbird.pipeline.hands import changed_by_hand
 from ovenbird.pipeline.ports import Ports
 from ovenbird.pipeline.release_steps import base_image, check_feasible, check_sharing
 from ovenbird.store.records import Store
@@ -49,12 +51,14 @@ class Planned:
 
     Args:
         approval: Whether a person must approve it first.
+        by_hand: What people changed since our last change of the cluster.
     """
 
     environment: str
     cluster: str
     approval: bool
     plan: Plan
+    by_hand: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,4 +165,5 @@ def _planned(spec: EnvironmentSpec, prepared: Prepared, ports: Ports, image_id: 
             period_s=environment.period_s,
             now=ports.clock.now(),
         ),
+        by_hand=changed_by_hand(ports.store, cluster),
     )

@@ -23,6 +23,7 @@ from ovenbird.domain.ports import Metrics
 from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.domain.verdicts import Outcome, Verdict
+from ovenbird.pipeline.hands import changed_by_hand
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import judge
 from ovenbird.stages.deploy import carry_out, check
@@ -81,8 +82,11 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
         reason="A rollout is under way",
         at=now,
     )
+    cluster = environment.groups.get_cluster(request.cluster, request.environment)
+    for one in changed_by_hand(ports.store, cluster):
+        step.note("drift", f"Changed by hand: {one.text}", {"kind": one.kind.value})
     found = plan_rollout(
-        environment.groups.get_cluster(request.cluster, request.environment),
+        cluster,
         image_id=request.image_id,
         version=request.version,
         release_id=request.release_id,
