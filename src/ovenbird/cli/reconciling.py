@@ -33,6 +33,7 @@ def reconcile(
             installation, cluster, environment=environment, traffic_back=traffic_back
         )
         todo = bool(found.proposal.plan.actions) and not dry_run
+        done = None
         if not as_json or todo:
             _show(found, err=todo)
         if todo:
@@ -45,7 +46,7 @@ def reconcile(
                 {
                     "differences": output.to_data(found.differences),
                     "plan": proposal_data(found.proposal),
-                    "done": output.to_data(done) if todo else None,
+                    "done": output.to_data(done) if done else None,
                 }
             )
 
