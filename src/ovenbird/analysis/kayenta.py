@@ -24,15 +24,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ovenbird.analysis.ranks import (
-    Shift,
-    can_tell,
-    common_language_effect,
-    lies_above,
-    mean_ratio,
-    shift,
-)
+from ovenbird.analysis.ranks import Shift, can_tell, lies_above, shift
 from ovenbird.analysis.series import cleaned, events, numbers
+from ovenbird.analysis.summaries import cohens_d, common_language_effect, mean_ratio, summary
 from ovenbird.domain.apps import JudgePolicy
 from ovenbird.domain.judging import Direction, EffectSize, MetricSpec, NanStrategy, Pair
 from ovenbird.domain.verdicts import MetricVerdict, Outcome, Verdict
@@ -130,6 +124,18 @@ def classified(
         name = Class.PASS
     is_critical = spec.is_critical and _reaches(name, effect, critical)
     return Classified(name=name, is_critical=is_critical, effect=effect, shift=moved)
+
+
+def by_means(ours: Floats, theirs: Floats, spec: MetricSpec) -> Class:
+    """Return how the means lie to each other, however little that says (for benchmarks)."""
+    if not len(ours) or not len(theirs):
+        return _nothing(spec).name
+    mine, other = summary(ours).mean, summary(theirs).mean
+    if mine > other and spec.direction is not Direction.DECREASE:
+        return Class.HIGH
+    if mine < other and spec.direction is not Direction.INCREASE:
+        return Class.LOW
+    return Class.PASS
 
 
 def score_of(found: Sequence[tuple[MetricSpec, Outcome]], weights: Mapping[str, float]) -> float:
@@ -231,19 +237,17 @@ def _reason(
 
 
 def _size(values: Floats, spec: MetricSpec) -> str:
-    mean = float(values.mean())
+    mean = summary(values).mean
     return f"{mean:.2%}" if spec.is_share else f"{mean:.4g}"
 
 
 def _numbers(ours: Floats, theirs: Floats, found: Classified) -> dict[str, float]:
-    means = {
-        name: float(side.mean())
-        for name, side in (("canary", ours), ("baseline", theirs))
-        if len(side)
-    }
-    if not math.isnan(found.effect):
-        means["effect"] = found.effect
-    if found.shift is None:
-        return means
-    moved = found.shift
-    return means | {"low": moved.low, "estimate": moved.estimate, "high": moved.high}
+    """Return what was found, for machines; what there is no number for is left out."""
+    numbers = {"effect": found.effect, "cohens_d": math.nan}
+    for name, side in (("canary", summary(ours)), ("baseline", summary(theirs))):
+        numbers |= {name: side.mean, f"{name}_events": side.count, f"{name}_std": side.std}
+    if len(ours) and len(theirs):
+        numbers["cohens_d"] = cohens_d(ours, theirs)
+    if moved := found.shift:
+        numbers |= {"low": moved.low, "estimate": moved.estimate, "high": moved.high}
+    return {name: number for name, number in numbers.items() if not math.isnan(number)}

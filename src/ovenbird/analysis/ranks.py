@@ -1,11 +1,11 @@
-"""Rank statistics of two populations: Mann-Whitney, Hodges-Lehmann, effect sizes.
+"""Rank statistics of two populations: Mann-Whitney, Hodges-Lehmann.
 
 The interval around the shift is found as R's ``wilcox.test`` finds it for large samples: the
 shifts at which the standardised rank sum, corrected for ties and continuity, leaves the normal
 quantiles. Kayenta does the same.
 
 Source: R's manual of ``wilcox.test`` (package stats); Hollander and Wolfe (1973), "Nonparametric
-Statistical Methods", 68 to 75; McGraw and Wong (1992), "A common language effect size statistic".
+Statistical Methods", pages 68 to 75.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 ROOT_TOLERANCE = 1e-9  # of the range of differences
+LEAST_LEVEL = 1e-9  # standard deviations: next to none
 NO_SHIFT = 1e-6  # of the range of differences: what root finding leaves of 0
 
 
@@ -52,7 +53,9 @@ def shift(ours: Floats, theirs: Floats, *, confidence: float) -> Shift:
         found = _root(lambda by: _standardised(ours - by, theirs) - level, low, high)
         return 0.0 if abs(found) < NO_SHIFT * (high - low) else found
 
-    return Shift(low=root(quantile), estimate=root(0.0), high=root(-quantile))
+    # Where as many differences lie above as below, there may be no one shift: the middle is it.
+    estimate = (root(LEAST_LEVEL) + root(-LEAST_LEVEL)) / 2
+    return Shift(low=root(quantile), estimate=estimate, high=root(-quantile))
 
 
 def lies_above(ours: Floats, theirs: Floats, by: float, *, confidence: float) -> bool:
@@ -98,18 +101,3 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     from scipy.optimize import brentq  # noqa: PLC0415 - half a second
 
     return float(brentq(function, low, high, xtol=ROOT_TOLERANCE * (high - low)))
-
-
-def mean_ratio(ours: Floats, theirs: Floats) -> float:
-    """Return the ratio of the means; 1 when both are 0, NaN when one of them is."""
-    mine, other = float(ours.mean()), float(theirs.mean())
-    if mine == 0 or other == 0:
-        return 1.0 if mine == other else math.nan
-    return mine / other
-
-
-def common_language_effect(ours: Floats, theirs: Floats) -> float:
-    """Return how likely one of *ours* is above one of *theirs*; a tie is half."""
-    ordered = np.sort(theirs)
-    below, not_above = (np.searchsorted(ordered, ours, side) for side in ("left", "right"))
-    return float((below + not_above).sum() / 2 / (len(ours) * len(theirs)))
