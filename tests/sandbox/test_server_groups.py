@@ -20,6 +20,7 @@ import pytest
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.server_groups import IMAGE_TAG, NetworkSpec, ServerGroups
+from ovenbird.aws.traffic import Traffic
 from ovenbird.domain.apps import DEFAULT_ALARM, AlarmSpec, Health
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
@@ -435,6 +436,44 @@ def test_testers_need_a_priority_before_everybody_s(here: Deployment) -> None:
     nobody = ServerGroupName(cluster=here.cluster, version=99)
     with pytest.raises(Conflict, match="no target group"):
         here.groups.open_to_testers(nobody, MarkedRequests(header="X-Canary", value="please"))
+
+
+def test_all_listeners_change_as_one_also_one_that_came_later(here: Deployment) -> None:
+    place, elbv2 = here.place, here.place.account.elbv2
+    one, two = here.create(1), here.create(2)
+    here.groups.set_weights([Weight(name=one, percent=100)])
+    (balancer,) = elbv2.describe_listeners(ListenerArns=[place.listener])["Listeners"]
+    fixed: Any = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}
+    later = elbv2.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"],
+        Protocol="HTTP",
+        Port=8443,
+        DefaultActions=[fixed],
+    )["Listeners"][0]["ListenerArn"]
+    network = replace(place.groups._network, more_listener_arns=(later,))
+    groups = ServerGroups(place.account, network, clock=TurningClock(), period_s=1.0)
+
+    def weights(listener: str) -> list[tuple[str, dict[str, int]]]:
+        traffic = Traffic(place.account, vpc_id=network.vpc_id, listener_arn=listener)
+        rule = traffic.find_rule(here.cluster)
+        return [(str(rule.conditions), dict(rule.weights))] if rule else []
+
+    groups.set_weights([Weight(name=one, percent=90), Weight(name=two, percent=10)])
+    assert weights(later) == weights(place.listener)
+    assert sorted(weights(later)[0][1].values()) == [10, 90]
+    three = here.wanted(3)
+    groups.create(three)
+    groups.open_to_testers(two, MarkedRequests(header="X-Canary", value="please"))
+    assert weights(later) == weights(place.listener)
+    assert len(weights(later)[0][1]) == 3
+    groups.destroy(three.name)
+    assert weights(later) == weights(place.listener)
+    for name in (one, two):
+        groups.destroy(name)
+    assert weights(later) == weights(place.listener) == []
+    left = elbv2.describe_rules(ListenerArn=later)["Rules"]
+    assert [rule["IsDefault"] for rule in left] == [True]
+    elbv2.delete_listener(ListenerArn=later)
 
 
 def test_each_cluster_has_a_rule_of_its_own(place: Place, here: Deployment) -> None:

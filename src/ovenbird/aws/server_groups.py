@@ -20,7 +20,8 @@ from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.group_details import GroupDetails
 from ovenbird.aws.launch_templates import LaunchTemplates
-from ovenbird.aws.traffic import Rule, Traffic
+from ovenbird.aws.listeners import Listeners
+from ovenbird.aws.traffic import Rule
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
     DISABLED_AT_TAG,
@@ -50,12 +51,17 @@ IMAGE_TAG = TAG + "image"  # so that reading back needs no call for each launch 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """Where an environment's instances live, and which listener brings their requests."""
+    """Where an environment's instances live, and which listener brings their requests.
+
+    Args:
+        more_listener_arns: Further listeners of the same load balancer.
+    """
 
     vpc_id: str
     subnet_ids: tuple[str, ...]
     security_group_ids: tuple[str, ...]
     listener_arn: str
+    more_listener_arns: tuple[str, ...] = ()
 
 
 class ServerGroups:
@@ -80,7 +86,11 @@ class ServerGroups:
         self._details = GroupDetails(account)
         self._network = network
         self._clock = clock
-        self._traffic = Traffic(account, vpc_id=network.vpc_id, listener_arn=listener)
+        self._traffic = Listeners(
+            account,
+            vpc_id=network.vpc_id,
+            listener_arns=(listener, *network.more_listener_arns),
+        )
         self._templates = LaunchTemplates(account)
         self._alarms = Alarms(account, listener_arn=listener, period_s=period_s)
 

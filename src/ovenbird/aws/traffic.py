@@ -115,6 +115,22 @@ class Traffic:
             else:
                 return
 
+    def follow(self, cluster: ClusterName, rule: Rule) -> None:
+        """Have a rule with the conditions and target groups of another listener's."""
+        there = self.find_rule(cluster)
+        if there is not None:
+            if set(there.weights) != set(rule.weights):
+                self._write(there, rule.weights, sticky_s=rule.sticky_s)
+            return
+        with cloud_errors(f"creating the listener rule of `{cluster}`"):
+            self._elbv2.create_rule(
+                ListenerArn=self._listener,
+                Priority=self._free_priority(),
+                Conditions=list(rule.conditions),
+                Actions=forward(rule.weights, sticky_s=rule.sticky_s),
+                Tags=to_aws({CLUSTER_TAG: str(cluster)}),
+            )
+
     def set_weights(
         self,
         cluster: ClusterName,

@@ -167,6 +167,8 @@ class EnvironmentSettings(Strict):
         credentials_file: Shared credentials file; empty for the SDK's own order.
         role_arn: Role to assume; empty to use the base credentials as they are.
         listener_arn: Load balancer listener; empty for apps without one.
+        more_listener_arns: Further listeners of the same load balancer, as HTTPS beside HTTP:
+            each cluster has a rule on all of them. Metrics and alarms are the load balancer's.
         images: Whether it launches the image that is shared with it, or copies it to one of its
             own.
         kms_key: What encrypts copies for it: in its own account where it copies; in the account
@@ -184,9 +186,16 @@ class EnvironmentSettings(Strict):
     subnet_ids: Annotated[tuple[str, ...], Field(min_length=1)]
     security_group_ids: tuple[str, ...] = ()
     listener_arn: str = ""
+    more_listener_arns: tuple[str, ...] = ()
     url: str | None = None
     images: Literal["share", "copy"] = "share"
     kms_key: str = ""
+
+    @model_validator(mode="after")
+    def _first_listener(self) -> EnvironmentSettings:
+        if self.more_listener_arns and not self.listener_arn:
+            raise ValueError("`more_listener_arns` come after a `listener_arn`")
+        return self
 
 
 class Settings(Strict):

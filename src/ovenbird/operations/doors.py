@@ -270,6 +270,7 @@ def _environment(
         subnet_ids=found.subnet_ids,
         security_group_ids=found.security_group_ids,
         listener_arn=found.listener_arn,
+        more_listener_arns=found.more_listener_arns,
     )
     return Environment(
         name=name,
