@@ -11,7 +11,8 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import botocore.session
@@ -22,7 +23,11 @@ from botocore.httpsession import get_cert_path
 from botocore.loaders import Loader, create_loader
 
 from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.quotas import SHARE
+from ovenbird.aws.reads import Reads
 from ovenbird.aws.signatures import Signer
+from ovenbird.aws.throttling import Throttle
+from ovenbird.aws.token_buckets import Buckets
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
 POOL = 32  # connections of one client; the block upload uses up to 16 at once
 SESSION_NAME = "ovenbird"
+Client = TypeVar("Client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,8 @@ class AccountAccess:
         role_arn: Role to assume; empty for the base credentials' own account.
         endpoint_url: Another endpoint than AWS's; empty on AWS.
         credentials_file: Another shared credentials file; empty for boto's own search.
+        quotas: Directory of this host's token buckets; empty for calls without a limit of ours.
+        quota_factor: How many times AWS's published numbers of calls the account has.
     """
 
     account_id: str
@@ -55,6 +63,8 @@ class AccountAccess:
     endpoint_url: str = ""
     credentials_file: str = ""
     profile: str = ""
+    quotas: str = ""
+    quota_factor: float = 1.0
 
 
 class Account:
@@ -74,7 +84,7 @@ class Account:
     @cached_property
     def ec2(self) -> EC2Client:
         """EC2."""
-        return self._session.client("ec2", **self._options)
+        return self._kept(self._session.client("ec2", **self._options))
 
     @cached_property
     def ebs(self) -> EBSClient:
@@ -84,17 +94,17 @@ class Account:
     @cached_property
     def elbv2(self) -> ElasticLoadBalancingv2Client:
         """Elastic Load Balancing."""
-        return self._session.client("elbv2", **self._options)
+        return self._kept(self._session.client("elbv2", **self._options))
 
     @cached_property
     def autoscaling(self) -> AutoScalingClient:
         """EC2 Auto Scaling."""
-        return self._session.client("autoscaling", **self._options)
+        return self._kept(self._session.client("autoscaling", **self._options))
 
     @cached_property
     def cloudwatch(self) -> CloudWatchClient:
         """CloudWatch."""
-        return self._session.client("cloudwatch", **self._options)
+        return self._kept(self._session.client("cloudwatch", **self._options))
 
     @cached_property
     def s3(self) -> S3Client:
@@ -104,17 +114,22 @@ class Account:
     @cached_property
     def kms(self) -> KMSClient:
         """KMS."""
-        return self._session.client("kms", **self._options)
+        return self._kept(self._session.client("kms", **self._options))
 
     @cached_property
     def ssm(self) -> SSMClient:
         """Systems Manager."""
-        return self._session.client("ssm", **self._options)
+        return self._kept(self._session.client("ssm", **self._options))
 
     @cached_property
     def sts(self) -> STSClient:
         """STS."""
-        return self._session.client("sts", **self._options)
+        return self._kept(self._session.client("sts", **self._options))
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What is read of this account by many at once."""
+        return Reads(self)
 
     def signer(self, service: str) -> Signer:
         """Return what signs requests to a service as this account; keys are kept fresh."""
@@ -129,6 +144,25 @@ class Account:
         core = self._session._session  # noqa: SLF001 - boto3 has no public door for it
         chosen = core.get_config_variable("ca_bundle") or get_cert_path(verify=True)
         return ssl.create_default_context(cafile=chosen)
+
+    def _kept(self, client: Client) -> Client:
+        """Keep a client's calls below AWS's limits."""
+        self._throttle.attach(client)
+        return client
+
+    @cached_property
+    def _throttle(self) -> Throttle:
+        found = self.access
+        if not found.quotas:
+            return Throttle(None)
+        return Throttle(
+            Buckets(
+                Path(found.quotas),
+                account_id=found.account_id,
+                region=found.region,
+                factor=SHARE * found.quota_factor,
+            )
+        )
 
     @property
     def _options(self) -> dict[str, Any]:
