@@ -41,7 +41,7 @@ class Alarms:
     """
 
     def __init__(self, account: Account, *, listener_arn: str, period_s: float) -> None:
-        self._cloudwatch = account.cloudwatch
+        self._cloudwatch, self._reads = account.cloudwatch, account.reads
         self._listener = listener_arn
         self._period = max(1, round(period_s))
 
@@ -72,15 +72,8 @@ class Alarms:
 
     def firing(self, alarms: Sequence[str]) -> dict[str, str]:
         """Return which of these alarms fire, and why in CloudWatch's words."""
-        found: dict[str, str] = {}
-        pages = self._cloudwatch.get_paginator("describe_alarms")
-        for start in range(0, len(alarms), _AT_ONCE):
-            some = list(alarms[start : start + _AT_ONCE])
-            with cloud_errors("looking at alarms"):
-                for page in pages.paginate(AlarmNames=some, StateValue="ALARM"):
-                    for alarm in page["MetricAlarms"]:
-                        found[alarm["AlarmName"]] = alarm.get("StateReason", "")
-        return found
+        found = self._reads.firing.find_all(tuple(alarms))
+        return {name: why for name, why in found.items() if why is not None}
 
     def delete(self, name: ServerGroupName) -> None:
         """Delete a server group's alarms, as many as there are."""

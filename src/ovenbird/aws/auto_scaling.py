@@ -12,7 +12,7 @@ from ovenbird.aws.tags import from_aws
 from ovenbird.aws.waiting import await_state
 from ovenbird.domain.clusters import Capacity, Instance, InstanceId, InstanceState
 from ovenbird.domain.errors import Conflict
-from ovenbird.domain.names import ServerGroupName
+from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup
 from ovenbird.domain.ports import Clock
 
@@ -36,7 +36,7 @@ class AutoScalingGroups:
     """
 
     def __init__(self, account: Account, *, clock: Clock) -> None:
-        self._autoscaling = account.autoscaling
+        self._autoscaling, self._reads = account.autoscaling, account.reads
         self._clock = clock
 
     def get(self, name: ServerGroupName) -> AutoScalingGroupTypeDef:
@@ -55,10 +55,11 @@ class AutoScalingGroups:
 
     def find(self, name: ServerGroupName) -> AutoScalingGroupTypeDef | None:
         """Return a group as Auto Scaling describes it, if it is there."""
-        with cloud_errors(f"describing `{name}`"):
-            pages = self._autoscaling.get_paginator("describe_auto_scaling_groups")
-            found = pages.paginate(AutoScalingGroupNames=[str(name)])
-            return next((raw for page in found for raw in page["AutoScalingGroups"]), None)
+        return self._reads.groups.find(str(name))
+
+    def of_cluster(self, name: ClusterName) -> list[AutoScalingGroupTypeDef]:
+        """Return all groups with the cluster's tag."""
+        return self._reads.clusters.get(str(name))
 
     def tagged(self, key: str, value: str) -> list[AutoScalingGroupTypeDef]:
         """Return all groups with this tag."""

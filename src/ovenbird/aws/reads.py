@@ -16,9 +16,10 @@ API reference, DescribeAlarms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.shared_reads import SharedRead
@@ -27,26 +28,49 @@ from ovenbird.domain.clusters import CLUSTER_TAG
 from ovenbird.domain.errors import NotFound
 
 if TYPE_CHECKING:
-    from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
-    from mypy_boto3_elbv2.type_defs import RuleTypeDef, TargetHealthDescriptionTypeDef
-
-    from ovenbird.aws.clients import Account
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef, PaginatorConfigTypeDef
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_elbv2.type_defs import (
+        RuleTypeDef,
+        TargetGroupTypeDef,
+        TargetHealthDescriptionTypeDef,
+    )
 
 GROUPS_AT_ONCE = 100  # Source: DescribeAutoScalingGroups, MaxRecords
 CLUSTERS_AT_ONCE = 50  # so that their groups fit into few pages
 ALARMS_AT_ONCE = 100  # Source: DescribeAlarms, AlarmNames
 LISTED_FROM = 5  # names of target groups; so many single calls cost more than all pages
 TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
-PAGE = 100
+PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 TAGS_KEPT_S = 30.0  # of a rule: we set them when we make it, and never again
 HEALTH_CALLS = 8  # under way at once
+
+
+class Clients(Protocol):
+    """The clients of one account that are read with."""
+
+    @property
+    def autoscaling(self) -> AutoScalingClient:
+        """EC2 Auto Scaling."""
+
+    @property
+    def elbv2(self) -> ElasticLoadBalancingv2Client:
+        """Elastic Load Balancing."""
+
+    @property
+    def cloudwatch(self) -> CloudWatchClient:
+        """CloudWatch."""
 
 
 class Reads:
     """Shared reads of one account and Region; safe between threads."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Clients) -> None:
         self._account = account
+        self.making_rule = threading.Lock()
+        """Held from the look for a free priority until it is taken."""
 
     @cached_property
     def clusters(self) -> SharedRead[str, list[AutoScalingGroupTypeDef]]:
@@ -70,7 +94,7 @@ class Reads:
 
     @cached_property
     def tags(self) -> SharedRead[str, dict[str, str]]:
-        """Tags of rules and target groups by ARN."""
+        """Tags of rules and target groups by ARN, as far as they are there."""
         return SharedRead(self._tags, at_once=TAGS_AT_ONCE)
 
     @cached_property
@@ -83,14 +107,13 @@ class Reads:
         """Why an alarm fires, by its name; None when it does not."""
         return SharedRead(self._firing, at_once=5000)
 
-    def _groups_of_clusters(
-        self, names: Sequence[str]
-    ) -> dict[str, list[AutoScalingGroupTypeDef]]:
+    def _groups_of_clusters(self, names: Sequence[str]) -> dict[str, list[AutoScalingGroupTypeDef]]:
         found: dict[str, list[AutoScalingGroupTypeDef]] = {name: [] for name in names}
         pages = self._account.autoscaling.get_paginator("describe_auto_scaling_groups")
         with cloud_errors("describing server groups"):
             for page in pages.paginate(
-                Filters=[{"Name": f"tag:{CLUSTER_TAG}", "Values": list(names)}], MaxRecords=PAGE
+                Filters=[{"Name": f"tag:{CLUSTER_TAG}", "Values": list(names)}],
+                PaginationConfig=PAGES,
             ):
                 for raw in page["AutoScalingGroups"]:
                     cluster = from_aws(raw.get("Tags", [])).get(CLUSTER_TAG, "")  # type: ignore[arg-type]
@@ -100,7 +123,7 @@ class Reads:
     def _groups_by_name(self, names: Sequence[str]) -> dict[str, AutoScalingGroupTypeDef]:
         pages = self._account.autoscaling.get_paginator("describe_auto_scaling_groups")
         with cloud_errors(f"describing {_words(names)}"):
-            found = pages.paginate(AutoScalingGroupNames=list(names), MaxRecords=PAGE)
+            found = pages.paginate(AutoScalingGroupNames=list(names), PaginationConfig=PAGES)
             return {
                 raw["AutoScalingGroupName"]: raw
                 for page in found
@@ -116,14 +139,14 @@ class Reads:
             raws = [raw for name in names for raw in self._target_group(name)]
         return {raw["TargetGroupName"]: raw["TargetGroupArn"] for raw in raws}
 
-    def _target_group(self, name: str) -> Sequence[Mapping[str, str]]:
+    def _target_group(self, name: str) -> Sequence[TargetGroupTypeDef]:
         try:
             with cloud_errors(f"looking for target group `{name}`"):
                 # By name this returns one or the error, so there is no second page.
                 answer = self._account.elbv2.describe_target_groups(Names=[name])
         except NotFound:
             return ()
-        return answer["TargetGroups"]  # type: ignore[return-value]
+        return answer["TargetGroups"]
 
     def _rules_of_listeners(self, listeners: Sequence[str]) -> dict[str, list[RuleTypeDef]]:
         pages = self._account.elbv2.get_paginator("describe_rules")
@@ -139,12 +162,17 @@ class Reads:
             }
 
     def _tags(self, arns: Sequence[str]) -> dict[str, dict[str, str]]:
-        with cloud_errors("reading the load balancer's tags"):
-            answer = self._account.elbv2.describe_tags(ResourceArns=list(arns))
-        found: dict[str, dict[str, str]] = {arn: {} for arn in arns}
-        for item in answer["TagDescriptions"]:
-            found[item["ResourceArn"]] = from_aws(item.get("Tags", []))  # type: ignore[arg-type]
-        return found
+        try:
+            with cloud_errors("reading the load balancer's tags"):
+                answer = self._account.elbv2.describe_tags(ResourceArns=list(arns))
+        except NotFound:  # one of them is gone, and AWS answers for none
+            if len(arns) == 1:
+                return {}
+            return {arn: tags for one in arns for arn, tags in self._tags((one,)).items()}
+        return {
+            item["ResourceArn"]: from_aws(item.get("Tags", []))  # type: ignore[arg-type]
+            for item in answer["TagDescriptions"]
+        }
 
     def _health(self, arns: Sequence[str]) -> dict[str, list[TargetHealthDescriptionTypeDef]]:
         return {arn: self._health_of(arn) for arn in arns}
@@ -163,7 +191,7 @@ class Reads:
         # More names than fit into one call: all that fire are fewer than all that are watched.
         words = {"AlarmNames": list(names)} if len(names) <= ALARMS_AT_ONCE else {}
         with cloud_errors("looking at alarms"):
-            for page in pages.paginate(StateValue="ALARM", MaxRecords=PAGE, **words):  # type: ignore[arg-type]
+            for page in pages.paginate(StateValue="ALARM", PaginationConfig=PAGES, **words):  # type: ignore[arg-type]
                 for alarm in page["MetricAlarms"]:
                     if alarm["AlarmName"] in found:
                         found[alarm["AlarmName"]] = alarm.get("StateReason", "")

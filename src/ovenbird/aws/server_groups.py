@@ -96,7 +96,7 @@ class ServerGroups:
 
     def get_cluster(self, name: ClusterName, environment: str) -> Cluster:
         """Return a cluster with the health of all its instances; it may have no groups."""
-        raws = self._groups.tagged(CLUSTER_TAG, str(name))
+        raws = self._groups.of_cluster(name)
         rule = self._traffic.find_rule(name)
         made = [self._server_group(raw, rule, checked=True) for raw in raws]
         return Cluster(

@@ -42,7 +42,7 @@ class _Known(Generic[Answer]):
 class _Asked(Generic[Answer]):
     """What one key's askers wait for."""
 
-    future: Future[Answer] = field(default_factory=Future)
+    future: Future[tuple[Answer, ...]] = field(default_factory=Future)  # one, or none
 
 
 class SharedRead(Generic[Key, Answer]):
@@ -84,24 +84,24 @@ class SharedRead(Generic[Key, Answer]):
             NotFound: The call had no answer for it.
             OvenbirdError: What the call raised; all who share it get the same.
         """
-        return self.get_all((key,), max_age_s=max_age_s)[key]
+        found = self.find_all((key,), max_age_s=max_age_s)
+        if key not in found:
+            raise NotFound(f"There is no `{key}`")
+        return found[key]
 
     def find(self, key: Key, *, max_age_s: float = 0.0) -> Answer | None:
         """Return the answer for one key, or None when the call had none."""
-        try:
-            return self.get(key, max_age_s=max_age_s)
-        except NotFound:
-            return None
+        return self.find_all((key,), max_age_s=max_age_s).get(key)
 
-    def get_all(self, keys: Sequence[Key], *, max_age_s: float = 0.0) -> dict[Key, Answer]:
-        """Return the answers for some keys, all asked for at once.
+    def find_all(self, keys: Sequence[Key], *, max_age_s: float = 0.0) -> dict[Key, Answer]:
+        """Return the answers for some keys, all asked for at once, as far as there are any.
 
         Raises:
-            NotFound: The calls had no answer for one of them.
             OvenbirdError: What a call raised.
         """
         futures = {key: self._future(key, max_age_s) for key in keys}
-        return {key: _awaited(future) for key, future in futures.items()}
+        answers = {key: _awaited(future) for key, future in futures.items()}
+        return {key: answer[0] for key, answer in answers.items() if answer}
 
     def forget(self, key: Key) -> None:
         """Take no answer from before now for this key: it was written."""
@@ -109,12 +109,12 @@ class SharedRead(Generic[Key, Answer]):
             self._known.pop(key, None)
             self._written[key] = self._clock()
 
-    def _future(self, key: Key, max_age_s: float) -> Future[Answer]:
+    def _future(self, key: Key, max_age_s: float) -> Future[tuple[Answer, ...]]:
         with self._lock:
             known = self._known.get(key)
             if known and max_age_s and self._clock() - known.begun <= max_age_s:
-                done: Future[Answer] = Future()
-                done.set_result(known.answer)
+                done: Future[tuple[Answer, ...]] = Future()
+                done.set_result((known.answer,))
                 return done
             asked = self._asked.setdefault(key, _Asked())
             if self._working < self._calls:
@@ -147,10 +147,7 @@ class SharedRead(Generic[Key, Answer]):
         with self._lock:
             self._keep(found, begun)
         for key, asked in chosen.items():
-            if key in found:
-                asked.future.set_result(found[key])
-            else:
-                asked.future.set_exception(NotFound(f"There is no `{key}`"))
+            asked.future.set_result((found[key],) if key in found else ())
 
     def _keep(self, found: Mapping[Key, Answer], begun: float) -> None:
         """Keep answers for those who take older ones; not those from before a write."""

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from ovenbird.aws.quotas import SHARE, quotas_of
+from ovenbird.aws.quotas import quotas_of
 from ovenbird.aws.token_buckets import Buckets
 from ovenbird.system.clock import SystemClock
 

@@ -35,6 +35,7 @@ from ovenbird.aws.quotas import Quota
 RECOVERY_S = 30.0  # from a rate of nothing until the full one is back
 SLOWEST = 1 / 32  # of the full rate
 QUIET_S = 1.0  # one second's refusals are one piece of news
+ROUNDING_S = 1e-6
 _RECORD = struct.Struct("<16sdddd")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -77,7 +78,7 @@ class Bucket:
             every = 1 / (self._quota.per_s * self._rate(state, now))
             turn = max(0.0, state.full_at - (self._quota.burst - 1) * every - now)
             state.full_at = max(state.full_at, now) + every
-        return turn
+        return turn if turn > ROUNDING_S else 0.0
 
     def slow_down(self) -> None:
         """Halve the rate, and take the bucket as empty: AWS refused a call as one too many."""
@@ -168,9 +169,7 @@ class Buckets:
         with self._lock:
             if quota.name not in self._open:
                 path = self._directory and self._directory / f"{self._prefix}.{quota.name}"
-                self._open[quota.name] = Bucket(
-                    quota.times(self._factor), path, clock=self._clock
-                )
+                self._open[quota.name] = Bucket(quota.times(self._factor), path, clock=self._clock)
             return self._open[quota.name]
 
 

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
-from ovenbird.aws.tags import from_aws, to_aws
+from ovenbird.aws.reads import TAGS_KEPT_S
+from ovenbird.aws.shared_reads import KEPT_S
+from ovenbird.aws.tags import to_aws
 from ovenbird.domain.clusters import CLUSTER_TAG, ENVIRONMENT_TAG, InstanceState
-from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.errors import Conflict
 from ovenbird.domain.images import APP_TAG
 from ovenbird.domain.names import ClusterName, ServerGroupName, target_group_name
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 LAST_PRIORITY = 50_000  # Source: CreateRule, Priority
 _ATTEMPTS = 10  # to take a free priority; as many clusters may be made at once
-_TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
 _NOT_IN_TAGS = re.compile(r"[^\w\s.:/=+@-]")
 _STATES = {
     "initial": InstanceState.STARTING,
@@ -65,19 +66,13 @@ class Traffic:
     """
 
     def __init__(self, account: Account, *, vpc_id: str, listener_arn: str) -> None:
-        self._elbv2 = account.elbv2
+        self._elbv2, self._reads = account.elbv2, account.reads
         self._vpc_id = vpc_id
         self._listener = listener_arn
 
     def find_target_group(self, name: ServerGroupName) -> str | None:
         """Return the ARN of a server group's target group, if it is there."""
-        try:
-            with cloud_errors(f"looking for the target group of `{name}`"):
-                # By name this returns one or the error, so there is no second page.
-                answer = self._elbv2.describe_target_groups(Names=[target_group_name(name)])
-        except NotFound:
-            return None
-        return next((group["TargetGroupArn"] for group in answer["TargetGroups"]), None)
+        return self._reads.target_groups.find(target_group_name(name))
 
     def ensure_target_group(self, wanted: CreateServerGroup, tags: Mapping[str, str]) -> str:
         """Return the ARN of the server group's target group, made unless it is there."""
@@ -150,7 +145,9 @@ class Traffic:
             Conflict: A named server group is not in the rule.
         """
         rule = self.find_rule(cluster)
-        wanted = {self.find_target_group(name): percent for name, percent in percents.items()}
+        wanted = self._by_arn(percents, max_age_s=KEPT_S)
+        if rule is not None and not set(rule.weights).issuperset(wanted):
+            wanted = self._by_arn(percents)  # one may have been made anew by somebody else
         if rule is None or not set(rule.weights).issuperset(wanted):
             names = ", ".join(f"`{name}`" for name in percents)
             raise Conflict(
@@ -211,6 +208,7 @@ class Traffic:
 
     def delete_target_group(self, arn: str) -> None:
         """Delete a target group that no rule uses; one that is gone is none."""
+        self._reads.target_groups.forget(arn.split("/")[-2])
         with cloud_errors(f"deleting target group `{arn}`"):
             self._elbv2.delete_target_group(TargetGroupArn=arn)
 
@@ -225,35 +223,32 @@ class Traffic:
             key: The tag that names it: of rules for everybody, or of those for testers.
         """
         found = {rule["RuleArn"]: rule for rule in self._raw_rules()}
-        tags = self.tags(found)
+        tags = self.tags(found, max_age_s=TAGS_KEPT_S)
         return {tags[arn][key]: _rule(rule) for arn, rule in found.items() if key in tags[arn]}
 
-    def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Return the tags of rules or target groups by ARN."""
-        wanted = list(arns)
-        found: dict[str, dict[str, str]] = {arn: {} for arn in wanted}
-        for start in range(0, len(wanted), _TAGS_AT_ONCE):
-            with cloud_errors("reading the load balancer's tags"):
-                some = wanted[start : start + _TAGS_AT_ONCE]
-                answer = self._elbv2.describe_tags(ResourceArns=some)
-            for item in answer["TagDescriptions"]:
-                found[item["ResourceArn"]] = from_aws(item.get("Tags", []))  # type: ignore[arg-type]
-        return found
+    def tags(self, arns: Iterable[str], *, max_age_s: float = 0.0) -> dict[str, dict[str, str]]:
+        """Return the tags of rules or target groups by ARN; none of what is gone."""
+        wanted = tuple(arns)
+        found = self._reads.tags.find_all(wanted, max_age_s=max_age_s)
+        return {arn: found.get(arn, {}) for arn in wanted}
 
     def health(self, arn: str) -> dict[str, tuple[InstanceState, str]]:
         """Return what the load balancer says of each target: instance id → state, reason."""
-        try:
-            with cloud_errors(f"asking for the health of `{arn}`"):
-                answer = self._elbv2.describe_target_health(TargetGroupArn=arn)
-        except NotFound:
-            return {}
         found = {}
-        for item in answer["TargetHealthDescriptions"]:
+        for item in self._reads.health.get(arn):
             health = item.get("TargetHealth", {})
             state = _STATES.get(str(health.get("State")), InstanceState.STARTING)
             reason = health.get("Description") or str(health.get("Reason", ""))
             found[item["Target"]["Id"]] = (state, reason)
         return found
+
+    def _by_arn(
+        self, percents: Mapping[ServerGroupName, int], *, max_age_s: float = 0.0
+    ) -> dict[str | None, int]:
+        """Return the percents by the ARN of the target group; None for those without one."""
+        names = {target_group_name(name): percent for name, percent in percents.items()}
+        arns = self._reads.target_groups.find_all(tuple(names), max_age_s=max_age_s)
+        return {arns.get(name): percent for name, percent in names.items()}
 
     def _create_target_group(self, wanted: CreateServerGroup, tags: Mapping[str, str]) -> str:
         health = wanted.health
@@ -286,7 +281,8 @@ class Traffic:
         if wanted.host_names:
             hosts = {"Values": list(wanted.host_names)}
             conditions.append({"Field": "host-header", "HostHeaderConfig": hosts})
-        with cloud_errors(f"creating the listener rule of `{cluster}`"):
+        # One at a time: all who look at once would find the same priority free.
+        with self._reads.making_rule, cloud_errors(f"creating the listener rule of `{cluster}`"):
             self._elbv2.create_rule(
                 ListenerArn=self._listener,
                 Priority=wanted.rule_priority or self._free_priority(),
@@ -325,10 +321,7 @@ class Traffic:
             self._elbv2.modify_rule(RuleArn=rule.arn, Actions=forward(weights, sticky_s=sticky_s))
 
     def _raw_rules(self) -> list[RuleTypeDef]:
-        with cloud_errors("reading the listener's rules"):
-            pages = self._elbv2.get_paginator("describe_rules")
-            found = pages.paginate(ListenerArn=self._listener)
-            return [rule for page in found for rule in page["Rules"] if not rule.get("IsDefault")]
+        return self._reads.rules.get(self._listener)
 
 
 def _allowed(tags: Mapping[str, str]) -> dict[str, str]:

@@ -61,8 +61,8 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     for url in endpoints(settings):
         await_answer(url)
     clock = SystemClock()
-    accounts = {name: open_account(_access(found)) for name, found in settings.environments.items()}
     state, repository = settings.state_directory, settings.repository
+    accounts = _open_accounts(settings)
     baking = accounts[settings.bake_environment]
     bases = Ec2BaseImages(baking, kms_key=settings.images.kms_key, clock=clock)
     snapshots = EbsSnapshots(
@@ -244,6 +244,20 @@ def _base_disk(
             hint="Build on this host, or in another base image",
         )
     return snapshots.download(image.root_snapshot_id)
+
+
+def _open_accounts(settings: Settings) -> dict[str, Account]:
+    """Return each environment's account; those that are reached alike are one.
+
+    So environments of one account share its reads, and this host's workers its quotas.
+    """
+    quotas = str(settings.state_directory / "quotas")
+    by_access: dict[AccountAccess, Account] = {}
+    accounts = {}
+    for name, found in settings.environments.items():
+        access = replace(_access(found), quotas=quotas)
+        accounts[name] = by_access.setdefault(access, open_account(access))
+    return accounts
 
 
 def _access(found: EnvironmentSettings) -> AccountAccess:

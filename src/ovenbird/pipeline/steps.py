@@ -20,6 +20,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from dbos import DBOS
 from dbos import error as dbos_error
 
+from ovenbird.aws.throttling import listening
 from ovenbird.domain.errors import Aborted, OvenbirdError, Unrecorded, is_retryable
 from ovenbird.domain.events import Event
 from ovenbird.domain.ports import Progress
@@ -177,7 +178,7 @@ def _told(step: Step, work: Callable[[Step], Result]) -> Result:
     step.note("started", "")
     begun = time.monotonic()
     try:
-        with full_disk_errors(step.ports.directory):
+        with full_disk_errors(step.ports.directory), listening(step.say, step.refuse_aborted):
             result = work(step)
     except OvenbirdError as error:
         step.note("failed", str(error), {"hint": error.hint})
