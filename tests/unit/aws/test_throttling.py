@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from ovenbird.aws import throttling
@@ -21,6 +21,7 @@ from ovenbird.domain.errors import Aborted
 REFUSED = (
     b"<ErrorResponse><Error><Code>%s</Code><Message>Rate exceeded</Message></Error></ErrorResponse>"
 )
+NO_HEADERS: Any = {}
 FINE = (
     b"<DescribeRulesResponse><DescribeRulesResult><Rules/></DescribeRulesResult>"
     b"</DescribeRulesResponse>"
@@ -45,7 +46,7 @@ class Answer(AWSResponse):
     """One answer of AWS's."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        super().__init__("https://aws", status, HeadersDict(), None)
+        super().__init__("https://aws", status, NO_HEADERS, None)
         self._content = body
 
 
