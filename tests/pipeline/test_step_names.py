@@ -12,14 +12,15 @@ from tests.pipeline.conftest import Line
 STAGES = ["manifest", "build", "publish", "bake", "boot", "share"]
 DEV = [
     "dev/plan", "dev/pin", "dev/create_server_group", "dev/await_healthy", "dev/set_weights",
-    "dev/disable", "dev/finish",
+    "dev/disable", "dev/unpin", "dev/finish",
 ]  # fmt: skip
 LOOK = ["DBOS.sleep", "prod/look"]
 SMALL = ["prod/plan", "prod/pin", "prod/create_server_group", "prod/await_healthy",
          "prod/set_weights", "prod/judge"]  # fmt: skip
 CANARY = [
     *STAGES, *DEV, *SMALL, "prod/look", "prod/judged", "prod/resize",
-    "prod/await_healthy", "prod/set_weights", "prod/disable", "prod/finish", "offer", "finish",
+    "prod/await_healthy", "prod/set_weights", "prod/disable", "prod/unpin", "prod/finish",
+    "offer", "finish",
 ]  # fmt: skip
 RETREAT = ["prod/judge", "prod/look", "prod/retreat", "prod/retreat/set_weights",
            "prod/retreat/unpin", "prod/retreat/decommission"]  # fmt: skip
@@ -51,7 +52,7 @@ def test_the_steps_of_releases_keep_their_names_and_order(line: Line) -> None:
     ]  # fmt: skip
     looks = [*LOOK * 4]
     assert second == [
-        *STAGES, *DEV, *SMALL, *looks, "prod/judged", "prod/set_weights", "prod/judge", *looks,
-        "prod/judged", "prod/resize", "prod/await_healthy", "prod/set_weights", "prod/disable",
-        "prod/finish", "offer", "finish",
+        *STAGES, *DEV, *SMALL, *looks, "prod/judged", "prod/await_healthy", "prod/set_weights",
+        "prod/judge", *looks, "prod/judged", "prod/resize", "prod/await_healthy",
+        "prod/set_weights", "prod/disable", "prod/unpin", "prod/finish", "offer", "finish",
     ]  # fmt: skip

@@ -407,7 +407,8 @@ class Groups:
                 name=wanted.name, image_id=wanted.image_id, version=wanted.version,
                 capacity=wanted.capacity, weight=0,
                 instances=() if state.sick else _instances(wanted.capacity),
-                target_group=f"arn:{wanted.name}", created_at=AT, release_id=wanted.release_id,
+                target_group=f"arn:{wanted.name}", created_at=AT,
+                release_id=wanted.release_id, tags=wanted.tags,
             )  # fmt: skip
         self._world.note(f"create {wanted.name}")
 
@@ -415,10 +416,12 @@ class Groups:
         with self._world.state() as state:
             group = state.groups[str(name)]
             old = group.capacity.min if group.pinned_min is None else group.pinned_min
-            state.groups[str(name)] = replace(group, pinned_min=old)
+            state.groups[str(name)] = replace(
+                group, pinned_min=old, pinned_desired=group.pinned_desired or group.capacity.desired
+            )
 
     def unpin(self, name: ServerGroupName) -> None:
-        self._change(name, pinned_min=None)
+        self._change(name, pinned_min=None, pinned_desired=None)
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
         with self._world.state() as state:

@@ -69,8 +69,8 @@ class AutoScalingGroups:
             found = pages.paginate(Filters=filters)
             return [raw for page in found for raw in page["AutoScalingGroups"]]
 
-    def tag(self, name: ServerGroupName, key: str, value: str) -> None:
-        """Set a tag on the group alone, not on its instances."""
+    def tag(self, name: ServerGroupName, tags: Mapping[str, str]) -> None:
+        """Set tags on the group alone, not on its instances."""
         with cloud_errors(f"tagging `{name}`"):
             self._autoscaling.create_or_update_tags(
                 Tags=[
@@ -81,14 +81,18 @@ class AutoScalingGroups:
                         "Value": value,
                         "PropagateAtLaunch": False,
                     }
+                    for key, value in tags.items()
                 ]
             )
 
-    def untag(self, name: ServerGroupName, key: str) -> None:
-        """Take a tag away."""
+    def untag(self, name: ServerGroupName, *keys: str) -> None:
+        """Take tags away."""
         with cloud_errors(f"removing a tag of `{name}`"):
             self._autoscaling.delete_tags(
-                Tags=[{"ResourceId": str(name), "ResourceType": "auto-scaling-group", "Key": key}]
+                Tags=[
+                    {"ResourceId": str(name), "ResourceType": "auto-scaling-group", "Key": key}
+                    for key in keys
+                ]
             )
 
     def create(

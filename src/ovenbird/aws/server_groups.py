@@ -26,6 +26,7 @@ from ovenbird.domain.clusters import (
     CLUSTER_TAG,
     DISABLED_AT_TAG,
     ENVIRONMENT_TAG,
+    PINNED_DESIRED_TAG,
     PINNED_MIN_TAG,
     SERVER_GROUP_TAG,
     Capacity,
@@ -171,21 +172,23 @@ class ServerGroups:
         self._alarms.ensure(wanted.name, wanted.alarms, target_group=arn, tags=tags)
 
     def pin(self, name: ServerGroupName) -> None:
-        """Raise the minimum to the desired size; the tag with the old one is written first."""
+        """Raise the minimum to the desired size; tags with both are written first."""
         raw = self._groups.get(name)
         if PINNED_MIN_TAG not in tags_of(raw):
-            self._groups.tag(name, PINNED_MIN_TAG, str(raw["MinSize"]))
+            size = str(raw["DesiredCapacity"])
+            tags = {PINNED_MIN_TAG: str(raw["MinSize"]), PINNED_DESIRED_TAG: size}
+            self._groups.tag(name, tags)
         if raw["MinSize"] != raw["DesiredCapacity"]:
             self._groups.set_minimum(name, raw["DesiredCapacity"])
 
     def unpin(self, name: ServerGroupName) -> None:
-        """Give the old minimum back; the tag goes last, so that this can be repeated."""
+        """Give the old minimum back; the tags go last, so that this can be repeated."""
         raw = self._groups.get(name)
         old = tags_of(raw).get(PINNED_MIN_TAG)
         if old is None:
             return
         self._groups.set_minimum(name, min(int(old), raw["DesiredCapacity"]))
-        self._groups.untag(name, PINNED_MIN_TAG)
+        self._groups.untag(name, PINNED_MIN_TAG, PINNED_DESIRED_TAG)
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
         """Set a group's capacity."""
@@ -220,7 +223,7 @@ class ServerGroups:
     def disable(self, name: ServerGroupName, *, at: datetime) -> None:
         """Tag a group as out of traffic; the first time counts."""
         if DISABLED_AT_TAG not in tags_of(self._groups.get(name)):
-            self._groups.tag(name, DISABLED_AT_TAG, at.isoformat())
+            self._groups.tag(name, {DISABLED_AT_TAG: at.isoformat()})
 
     def enable(self, name: ServerGroupName) -> None:
         """Take the tag away that :meth:`disable` set."""
@@ -300,7 +303,8 @@ class ServerGroups:
             created_at=raw["CreatedTime"],
             release_id=tags.get(RELEASE_TAG, ""),
             disabled_at=_time(tags.get(DISABLED_AT_TAG)),
-            pinned_min=int(tags[PINNED_MIN_TAG]) if PINNED_MIN_TAG in tags else None,
+            pinned_min=_number(tags.get(PINNED_MIN_TAG)),
+            pinned_desired=_number(tags.get(PINNED_DESIRED_TAG)),
             tags=tags,
         )
 
@@ -334,6 +338,10 @@ class ServerGroups:
 
 def _oldest_first(groups: Iterable[ServerGroup]) -> tuple[ServerGroup, ...]:
     return tuple(sorted(groups, key=lambda group: (group.created_at, group.name)))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
 def _time(text: str | None) -> datetime | None:

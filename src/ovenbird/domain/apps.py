@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageSpec
 from ovenbird.domain.judging import LoadBalancerSource, Method, MetricSpec
 from ovenbird.domain.launching import LaunchSpec
-from ovenbird.domain.names import ServerGroupName, alarm_name
+from ovenbird.domain.names import ClusterName, ServerGroupName, alarm_name
 from ovenbird.domain.packages import BuildSpec, PackageSpec, VersionSpec
 from ovenbird.domain.traffic import MarkedRequests
 
@@ -44,13 +45,85 @@ class Canary:
     Args:
         steps_percent: Shares of the traffic, rising, each in 1..99.
         observe_s: Seconds that each step is observed; at least three metric periods.
+        manual_steps: Those of the steps after which a person must let it go on.
+        baseline: Whether the first step is judged beside a fresh group of the old image, of the
+            same size and with the same share, and not beside the old group.
+        pause_s: Seconds that each step's weights stand before the judge begins to look.
     """
 
     steps_percent: tuple[int, ...] = (5, 25, 50)
     observe_s: float = 300.0
+    manual_steps: tuple[int, ...] = ()
+    baseline: bool = False
+    pause_s: float = 0.0
 
 
-Strategy = AllAtOnce | Canary
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlueGreen:
+    """Full size, all traffic at once, then a look before the old server group may rest.
+
+    Args:
+        look_s: Seconds of the look; an alarm that fires in it ends the rollout.
+        manual: Whether a person must say after it that the old group may rest.
+    """
+
+    look_s: float = 300.0
+    manual: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rolling:
+    """The new server group grows in steps while the old one shrinks.
+
+    Args:
+        steps_percent: Shares of the full size, rising, each in 1..99.
+        observe_s: Seconds after each step; an alarm that fires in them ends the rollout.
+    """
+
+    steps_percent: tuple[int, ...] = (25, 50, 75)
+    observe_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Highlander:
+    """All traffic at once, then every other server group is destroyed: there is no way back.
+
+    Args:
+        confirm: The cluster's name, as a person has to write it.
+    """
+
+    confirm: str = ""
+
+
+Strategy = AllAtOnce | Canary | BlueGreen | Rolling | Highlander
+
+
+class CapacityFrom(StrEnum):
+    """What says how large the new server group gets."""
+
+    MANIFEST = "manifest"
+    OLD = "old"
+    LARGER = "larger"  # the manifest, unless the old group was grown beyond it since
+
+
+class OnFailure(StrEnum):
+    """What a rollout does that cannot go on."""
+
+    ROLLBACK = "rollback"
+    STOP = "stop"  # everything stays as it is, for a person to look at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How long the server group before stays what it is.
+
+    Args:
+        enabled_s: Seconds after the switch in which it may still take the traffic back by itself.
+        groups: Server groups that rest at most, 1 or 2.
+    """
+
+    enabled_s: float = 0.0
+    groups: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +244,10 @@ class EnvironmentSpec:
     rollback_window_s: float = 3600.0
     guards: tuple[str, ...] = ()
     launch: LaunchSpec = field(default_factory=LaunchSpec)
+    keep: Keep = field(default_factory=Keep)
+    capacity_from: CapacityFrom = CapacityFrom.LARGER
+    min_healthy_percent: int = 100  # of the wanted instances, before traffic comes; 1..100
+    on_failure: OnFailure = OnFailure.ROLLBACK
 
 
 def guards_of(name: ServerGroupName, environment: EnvironmentSpec) -> tuple[str, ...]:
@@ -222,3 +299,16 @@ class AppSpec:
         """Return one of the app's packages."""
         wanted = (name, architecture)
         return next(p for p in self.packages if (p.name, p.architecture) == wanted)
+
+    def confirmed(self, clusters: Collection[str]) -> AppSpec:
+        """Return it with these clusters' highlanders confirmed."""
+        return replace(
+            self, environments=tuple(_confirmed(e, self.app, clusters) for e in self.environments)
+        )
+
+
+def _confirmed(spec: EnvironmentSpec, app: str, clusters: Collection[str]) -> EnvironmentSpec:
+    cluster = str(ClusterName(app=app, stack=spec.name))
+    if not isinstance(spec.strategy, Highlander) or cluster not in clusters:
+        return spec
+    return replace(spec, strategy=Highlander(confirm=cluster))

@@ -18,8 +18,12 @@ CLUSTER_TAG = "ovenbird:cluster"
 ENVIRONMENT_TAG = "ovenbird:environment"
 DESIRED_TAG = "ovenbird:desired"  # instances that the manifest asked for when it was made
 DISABLED_AT_TAG = "ovenbird:disabled-at"  # ISO 8601, UTC; absent while enabled
+KEEP_GROUPS_TAG = "ovenbird:keep-groups"  # how many may rest beside it
 ROLLBACK_WINDOW_TAG = "ovenbird:rollback-window-s"  # how long the group before it is kept
 PINNED_MIN_TAG = "ovenbird:unpinned-min"  # the minimum to return to after a rollout
+PINNED_DESIRED_TAG = "ovenbird:unpinned-desired"  # its size when the rollout began
+ROLE_TAG = "ovenbird:role"  # absent but for a baseline
+BASELINE = "baseline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,7 @@ class ServerGroup:
         weight: Its weight in the cluster's listener rule; 0 while disabled.
         target_group: ARN; empty when the target group does not exist (yet).
         pinned_min: The minimum that a rollout pinned away, or None.
+        pinned_desired: The size that it had then, or None.
     """
 
     name: ServerGroupName
@@ -100,12 +105,23 @@ class ServerGroup:
     release_id: str = ""
     disabled_at: datetime | None = None
     pinned_min: int | None = None
+    pinned_desired: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def enabled(self) -> bool:
         """Whether it is in traffic."""
         return self.weight > 0
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it was made only to be compared with, and goes with its rollout."""
+        return self.tags.get(ROLE_TAG) == BASELINE
+
+    @property
+    def size(self) -> int:
+        """How many instances it had before a rollout began to shrink it, or has now."""
+        return max(self.capacity.desired, self.pinned_desired or 0)
 
     @property
     def healthy(self) -> int:
@@ -120,12 +136,15 @@ class Cluster:
     Args:
         environment: Name of the environment it lives in.
         rule: ARN of its listener rule; empty before the first rollout.
+        balanced: Whether a load balancer divides the traffic by weight. Without one each
+            instance takes its part of the work, and a weight is the share of instances.
     """
 
     name: ClusterName
     environment: str
     groups: tuple[ServerGroup, ...]
     rule: str = ""
+    balanced: bool = True
 
     @property
     def serving(self) -> ServerGroup | None:

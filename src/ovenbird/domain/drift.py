@@ -33,6 +33,7 @@ _SENT = re.compile(r"Send (?P<shares>\d+ % to `[^`]+`(?:, \d+ % to `[^`]+`)*)")
 _SHARE = re.compile(r"(\d+) % to `([^`]+)`")
 _RESIZED = re.compile(r"Resize `([^`]+)` to (\d+) / (\d+) / (\d+)")
 _CREATED = re.compile(r"Create server group `([^`]+)` with (\d+) instances?")
+_UNPINNED = re.compile(r"Unpin `([^`]+)`")
 _DESTROYED = re.compile(r"Decommission `([^`]+)`")
 
 
@@ -109,6 +110,8 @@ def recorded(changes: Iterable[Rollout]) -> Recorded:
         elif found := _RESIZED.match(text):
             size, low, high = (int(found[n]) for n in (2, 3, 4))
             sizes[found[1]] = Capacity(min=low, desired=size, max=high)
+        elif found := _UNPINNED.match(text):
+            _forget_pinned(found[1], sizes)
         elif found := _CREATED.match(text):
             desired[found[1]] = int(found[2])
             sizes.pop(found[1], None)  # an earlier one of this name is gone
@@ -123,6 +126,12 @@ def recorded(changes: Iterable[Rollout]) -> Recorded:
         desired=desired,
         made=frozenset(made),
     )
+
+
+def _forget_pinned(name: str, sizes: dict[str, Capacity]) -> None:
+    """Forget a size with the minimum that a rollout held: the old one is back since."""
+    if (size := sizes.get(name)) and size.min == size.desired:
+        del sizes[name]
 
 
 def shares_of(text: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from ovenbird.domain.apps import AlarmSpec, Health, JudgePolicy
-from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.clusters import ROLE_TAG, Capacity
 from ovenbird.domain.images import ImageId
 from ovenbird.domain.launching import LaunchSpec
 from ovenbird.domain.names import ServerGroupName
@@ -102,10 +102,13 @@ class SetWeights:
         sticky_s: Seconds for which a client stays with the group that answered it first; 0
             for not at all. A load balancer heeds it before any weight, so it holds only while
             more than one group has a weight.
+        needs: Healthy instances that all traffic needs: no group gets a greater share than
+            its own of these can take. 0: nobody asks, as on the way back.
     """
 
     weights: tuple[Weight, ...]
     sticky_s: int = 0
+    needs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,8 +242,9 @@ def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
     """Return what an action does, as one sentence without a final period."""
     match action:
         case CreateServerGroup():
+            kind = action.tags.get(ROLE_TAG, "server group")
             return (
-                f"Create server group `{action.name}` with {_instances(action.capacity.desired)}"
+                f"Create {kind} `{action.name}` with {_instances(action.capacity.desired)}"
                 f" of version {action.version} ({action.image_id}), out of traffic"
             )
         case Pin():
@@ -269,7 +273,8 @@ def describe(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
                 f" `{action.baseline}` for {action.observe_s:g} s, and judge it"
             )
         case Observe():
-            return f"Observe `{action.name}` for {action.seconds:g} s"
+            guard = "; an alarm ends it" if action.alarms else ""
+            return f"Observe `{action.name}` for {action.seconds:g} s{guard}"
         case AwaitWord():
             return f"Wait until a person lets `{action.name}` go on after {action.what}"
         case Disable():

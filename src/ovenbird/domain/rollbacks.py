@@ -21,7 +21,7 @@ from ovenbird.domain.plans import (
     Unpin,
     Weight,
 )
-from ovenbird.domain.resting import MAX_RESTING, has_rested, previous, resting
+from ovenbird.domain.resting import baselines, has_rested, most_resting, previous, resting
 
 
 def plan_rollback(
@@ -50,9 +50,11 @@ def plan_rollback(
             f"Cluster `{cluster.name}` has no older server group to go back to",
             hint="Start a release of the version you want: its image need not be baked again",
         )
-    bad = [group for group in cluster.groups if group.enabled and group.name != target.name]
-    if target.enabled and not bad:
-        return Plan(actions=(), reason=f"`{target.name}` has all traffic")
+    others = [g for g in cluster.groups if g.name != target.name and not g.is_baseline]
+    bad = [group for group in others if group.enabled]
+    if target.weight == 100:
+        left = tuple(_released(target))
+        return Plan(actions=left, reason="" if left else f"`{target.name}` has all traffic")
     size = max((group.capacity.desired for group in bad), default=1)
     dark = not any(group.enabled and group.healthy for group in cluster.groups)
     # The old group takes the traffic before the bad one is disabled: never zero in traffic.
@@ -62,6 +64,7 @@ def plan_rollback(
             SetWeights(weights=(Weight(name=target.name, percent=100),)),
             *_released(target),
             *(action for group in bad for action in _rest(group)),
+            *(Decommission(name=group.name) for group in baselines(cluster)),
             *(_ready(target, size=size, within=warm_up) if dark and size > 1 else ()),
         )
     )
@@ -190,11 +193,12 @@ def plan_decommission(
 def _plan_tidy(cluster: Cluster, *, now: datetime, window: timedelta) -> Plan:
     if cluster.serving is None:
         return Plan(actions=(), reason=f"Nothing serves in `{cluster.name}`: all is kept")
+    unused = [group for group in baselines(cluster) if not group.enabled]
     gone = tuple(
         Decommission(name=group.name)
-        for place, group in enumerate(resting(cluster))
+        for place, group in enumerate((*resting(cluster), *unused))
         # What never served may belong to a rollout under way: only its age condemns it.
-        if (place >= MAX_RESTING and group.disabled_at is not None)
+        if (place >= most_resting(cluster) and group.disabled_at is not None)
         or has_rested(group, now=now, window=window)
     )
     if not gone:

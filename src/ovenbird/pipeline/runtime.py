@@ -35,7 +35,7 @@ from ovenbird.pipeline.ports import Ports
 from ovenbird.store.faults import database_errors
 from ovenbird.system.locks import file_lock
 
-VERSION = "4"  # raised when the order of recorded steps changes; older workflows then drain
+VERSION = "5"  # raised when the order of recorded steps changes; older workflows then drain
 ENDED_BADLY = {"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 POLL_S = 0.1
 

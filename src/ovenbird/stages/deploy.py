@@ -96,13 +96,15 @@ def check(  # noqa: C901, PLR0912 - one line for each kind of action
         cluster: As it is now; the plan may be minutes old.
 
     Raises:
-        Conflict: It would, or a group that it needs is gone.
+        Conflict: It would, or a group would get more traffic than it can take, or a group that
+            it needs is gone.
     """
     match action:
         case CreateServerGroup():
             _refuse_a_taken_name(action, cluster)
         case SetWeights():
             _refuse_darkness(action, cluster)
+            _refuse_too_much(action, cluster)
         case Decommission():
             _refuse_in_traffic(action.name, cluster, "decommissioning")
         case Disable():
@@ -126,6 +128,7 @@ def check(  # noqa: C901, PLR0912 - one line for each kind of action
             _existing(action.name, cluster)
         case Judge():
             _existing(action.canary, cluster)
+            _existing(action.baseline, cluster)
         case _:
             assert_never(action)
 
@@ -196,8 +199,28 @@ def _refuse_a_sick_one(name: ServerGroupName, cluster: Cluster) -> None:
         raise Conflict(f"`{name}` has no healthy instance for testers", hint=NEW_PLAN)
 
 
+def _refuse_too_much(action: SetWeights, cluster: Cluster) -> None:
+    """Refuse a share that grows beyond the healthy instances behind it.
+
+    A pinned group is the old one: it takes back no more than it had before.
+    """
+    for weight in action.weights:
+        group = cluster.find(weight.name)
+        if group is None or group.pinned_min is not None or weight.percent <= group.weight:
+            continue
+        if 100 * group.healthy < weight.percent * action.needs:
+            raise Conflict(
+                f"`{group.name}` cannot take {weight.percent} %: it has {group.healthy} healthy,"
+                f" and all traffic needs {action.needs}",
+                hint=NEW_PLAN,
+            )
+
+
 def _refuse_in_traffic(name: ServerGroupName, cluster: Cluster, doing: str) -> None:
     group = cluster.find(name)
+    others = any(other.healthy for other in cluster.groups if other.name != name)
+    if others and not cluster.balanced:
+        return  # each instance takes its part: the others go on
     if group is not None and group.enabled:
         raise Conflict(
             f"`{name}` is in traffic ({group.weight} %): {doing} it would lose requests",

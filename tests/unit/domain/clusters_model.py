@@ -1,10 +1,14 @@
-"""A tiny pure cluster: what each action of a plan does to it, when all goes well."""
+"""A tiny pure cluster: what each action of a plan does to it, when all goes well.
+
+But slowly: an instance is healthy when it was waited for, not before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ovenbird.domain.apps import AppSpec, Canary, EnvironmentSpec, Health, JudgePolicy, Strategy
 from ovenbird.domain.clusters import (
@@ -87,6 +91,7 @@ def group(version: int, shape: Shape) -> ServerGroup:
         release_id=shape.release,
         disabled_at=None if shape.rested is None else NOW - shape.rested,
         pinned_min=1 if shape.pinned else None,
+        pinned_desired=shape.size if shape.pinned else None,
     )
 
 
@@ -96,7 +101,7 @@ def cluster(*shapes: Shape) -> Cluster:
 
 
 def environment(
-    strategy: Strategy | None = None, *, size: int = 2, window_s: float = 3600.0
+    strategy: Strategy | None = None, *, size: int = 2, window_s: float = 3600.0, **more: Any
 ) -> EnvironmentSpec:
     return EnvironmentSpec(
         name="prod",
@@ -104,6 +109,7 @@ def environment(
         strategy=strategy or Canary(steps_percent=(10, 50), observe_s=180.0),
         judge=JudgePolicy(),
         rollback_window_s=window_s,
+        **more,
     )
 
 
@@ -144,7 +150,29 @@ def after(seen: Cluster, actions: Iterable[Action]) -> Cluster:
     return seen
 
 
-def done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0912 - one for each
+def half_done(seen: Cluster, action: Action) -> Cluster:
+    """Return what a process leaves that dies in the middle of an action."""
+    if not isinstance(action, CreateServerGroup) or seen.find(action.name):
+        return seen
+    made = _created(seen, action)
+    empty = Capacity(min=0, desired=0, max=0)
+    return _with(made, replace(made.groups[-1], image_id=ImageId(""), capacity=empty, instances=()))
+
+
+def done(seen: Cluster, action: Action) -> Cluster:
+    now = _done(seen, action)
+    return now if now.balanced else replace(now, groups=tuple(_by_size(now)))
+
+
+def _by_size(seen: Cluster) -> Iterable[ServerGroup]:
+    """Without a load balancer each instance takes its part; 100 is a group that is alone."""
+    total = sum(group.healthy for group in seen.groups)
+    for group in seen.groups:
+        share = 100 * group.healthy // max(1, total)
+        yield replace(group, weight=max(share, 1) if group.healthy else 0)
+
+
+def _done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0912 - one for each
     match action:
         case CreateServerGroup():
             return _created(seen, action)
@@ -160,15 +188,16 @@ def done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0
             old = _one(seen, action.name)
             low = old.capacity.min if old.pinned_min is None else old.pinned_min
             size = replace(old.capacity, min=old.capacity.desired)
-            return _with(seen, replace(old, pinned_min=low, capacity=size))
+            was = old.pinned_desired or old.capacity.desired
+            return _with(seen, replace(old, pinned_min=low, pinned_desired=was, capacity=size))
         case Unpin():
             old = _one(seen, action.name)
             low = old.capacity.min if old.pinned_min is None else old.pinned_min
             size = replace(old.capacity, min=min(low, old.capacity.desired))
-            return _with(seen, replace(old, pinned_min=None, capacity=size))
+            return _with(seen, replace(old, pinned_min=None, pinned_desired=None, capacity=size))
         case Resize():
             old = _one(seen, action.name)
-            fleet = instances(action.capacity.desired)
+            fleet = old.instances[: action.capacity.desired]
             return _with(seen, replace(old, capacity=action.capacity, instances=fleet))
         case Disable():
             old = _one(seen, action.name)
@@ -178,21 +207,25 @@ def done(seen: Cluster, action: Action) -> Cluster:  # noqa: C901, PLR0911, PLR0
         case AwaitHealthy():
             old = _one(seen, action.name)
             assert old.capacity.desired >= action.instances, "it would wait for ever"
-            return _with(seen, replace(old, instances=instances(old.capacity.desired)))
+            return _with(
+                seen, replace(old, instances=instances(max(old.healthy, action.instances)))
+            )
         case Judge() | Observe() | AwaitWord() | OpenToTesters() | CloseToTesters() | Mend():
             return seen
 
 
 def _created(seen: Cluster, action: CreateServerGroup) -> Cluster:
-    if seen.find(action.name):
+    if (there := seen.find(action.name)) and there.image_id:
         return seen
-    made = group(action.name.version, Shape(size=action.capacity.desired, release="new"))
+    seen = replace(seen, groups=tuple(g for g in seen.groups if g.name != action.name))
+    made = group(action.name.version, Shape(size=action.capacity.desired, healthy=0))
     made = replace(
         made,
         image_id=action.image_id,
         release_id=action.release_id,
         capacity=action.capacity,
         created_at=NOW,
+        tags=action.tags,
     )
     return replace(seen, groups=(*seen.groups, made), rule="arn:rule")
 

@@ -46,6 +46,7 @@ def test_all_at_once_keeps_the_old_group_for_a_rollback() -> None:
         "Wait up to 300 s until v002 has 2 instances healthy",
         "Send 100 % to v002",
         "Disable v001: it rests with its instances, ready for a rollback",
+        "Unpin v001: give its old minimum back",
     ]
 
 
@@ -64,6 +65,7 @@ def test_a_canary_grows_before_its_weight_and_is_judged_at_each_step() -> None:
         "Wait up to 300 s until v002 has 4 instances healthy",
         "Send 100 % to v002",
         "Disable v001: it rests with its instances, ready for a rollback",
+        "Unpin v001: give its old minimum back",
     ]
 
 
@@ -93,6 +95,7 @@ def test_what_is_made_carries_its_tags() -> None:
         "ovenbird:cluster": "hello-prod",
         "ovenbird:desired": "2",
         "ovenbird:environment": "prod",
+        "ovenbird:keep-groups": "2",
         "ovenbird:release": "new",
         "ovenbird:rollback-window-s": "3600",
         "ovenbird:server-group": "hello-prod-v001",

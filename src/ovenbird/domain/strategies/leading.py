@@ -29,6 +29,11 @@ def led(job: Job, actions: Sequence[Action]) -> tuple[Action, ...]:
     return tuple(_with_testers(job, sticky)) if job.spec.testers and job.old else sticky
 
 
+def closed(job: Job) -> tuple[Action, ...]:
+    """Return what an earlier run may have left to do that had moved all traffic."""
+    return (CloseToTesters(name=job.name),) if job.spec.testers and job.old else ()
+
+
 def _sticky(action: Action, sticky_s: int) -> Action:
     if isinstance(action, SetWeights) and len(action.weights) > 1:
         return replace(action, sticky_s=sticky_s)
