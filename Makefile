@@ -53,7 +53,7 @@ fuzz: ## readers of manifests and repositories: ARGS="--seconds 300"
 	@MAKE_GOAL=fuzz tools/setup dev
 	@$(BIN)/python -m bench.fuzz $(ARGS)
 
-bench: ## ours against peers, as ratios: ARGS="packaging --large", ARGS="repositories" or ARGS="baking"
+bench: ## ours against peers, as ratios: ARGS="packaging --large", ARGS="repositories", ARGS="baking" or ARGS="judging"
 	@MAKE_GOAL=bench tools/setup dev
 	@$(BIN)/python -m bench $(ARGS)
 

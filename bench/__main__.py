@@ -1,4 +1,4 @@
-"""Measurements against peers: `python -m bench [packaging|repositories|upload|baking] [OPTIONS]`.
+"""Measurements against peers: `python -m bench [NAME] [OPTIONS]`, see `NAMES`.
 
 Without a name all are run, with what they do by default.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-NAMES = ("packaging", "repositories", "upload", "baking")
+NAMES = ("packaging", "repositories", "upload", "baking", "judging")
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-PRIOR_PERIODS = 1.0  # how much "counts are binomial" weighs against the periods seen
+PRIOR_PERIODS = 3.0  # how much "counts are binomial" weighs against the periods seen
 LEAST_BLOCKS = 8  # fewer say nothing of how blocks spread
 LONGEST_BLOCK = 64  # periods
 BISECTIONS = 50
@@ -208,7 +208,7 @@ def log_evidence(totals: Totals, limit: float, scales: Sequence[float], *, above
     Args:
         totals: Of both sides.
         limit: The canary's share minus the baseline's, -1..1.
-        scales: How far beyond the limit differences may be, likeliest first.
+        scales: How far beyond the limit differences may be.
         above: False: for "differs by less".
     """
     signed, information = deviance(totals, limit)
@@ -227,7 +227,7 @@ def log_mixed(
         signed: Deviance at the limit; positive where the difference is beyond it.
         information: On the difference, were counts binomial.
         spreads: As in :class:`Totals`.
-        scales: How far beyond the limit differences may be, likeliest first.
+        scales: How far beyond the limit differences may be.
     """
     weakest = _mixed(signed, information, scales)
     for blocks, squares in spreads:
@@ -241,12 +241,8 @@ def log_mixed(
 def _mixed(signed: Floats, information: Floats, scales: Sequence[float]) -> Floats:
     """Return the log of the mixture of likelihood ratios over how large the difference is."""
     z = np.sign(signed) * np.sqrt(np.abs(signed))
-    weights = 0.5 ** np.arange(1, len(scales) + 1)
-    parts = [
-        _half_normal(z, information * scale * scale) + np.log(weight)
-        for scale, weight in zip(scales, weights / weights.sum(), strict=True)
-    ]
-    mixed: Floats = np.logaddexp.reduce(parts)
+    parts = [_half_normal(z, information * scale * scale) for scale in scales]
+    mixed: Floats = np.logaddexp.reduce(parts) - np.log(len(scales))
     return mixed
 
 

@@ -17,10 +17,9 @@ from ovenbird.analysis.quantiles import values_of
 from ovenbird.analysis.series import blocks, known_values, periods
 from ovenbird.domain.judging import Counts, MetricSpec, Pair
 
-LEAST_TOLERANCE = 0.002  # share; smaller ones say nothing of how large a fault may be
-FAR = (1.0, 4.0, 16.0)  # faults are about this many tolerances beyond the tolerance
-NEAR = (1.0, 0.25)  # and what is no fault, so many below it
-QUANTILE_SCALES = (0.5, 2.0, 8.0)  # the same for quantiles, in shares of the values beyond them
+LEAST_SIZE = 0.01  # share; a smaller tolerance says nothing of how large a fault may be
+FAR = (1.0, 5.0)  # faults are about this many tolerances beyond the tolerance
+QUANTILE_SCALES = (0.5, 2.0)  # the same for quantiles, in shares of the values beyond them
 BISECTIONS = 30
 MOST_FURTHER = 1000.0  # times as many requests; beyond, nobody knows
 FURTHER_STEPS = 40
@@ -118,9 +117,14 @@ def totals_of(pair: Pair, *, burst_s: float = 0.0) -> tuple[list[float], Totals]
 
 def share_scales(spec: MetricSpec, *, beyond: bool) -> tuple[float, ...]:
     """Return how far from its tolerance a share may lie, on the far or on the near side."""
-    size = max(spec.tolerance, LEAST_TOLERANCE)
-    far = beyond or spec.tolerance < LEAST_TOLERANCE
-    return tuple(factor * size for factor in (FAR if far else NEAR))
+    if beyond:
+        return tuple(factor * max(spec.tolerance, LEAST_SIZE) for factor in FAR)
+    return (spec.tolerance or LEAST_SIZE,)
+
+
+def quantile_scales(quantile: float) -> tuple[float, ...]:
+    """Return how far apart shares above a threshold may lie when quantiles differ."""
+    return tuple(factor * min(quantile, 1 - quantile) for factor in QUANTILE_SCALES)
 
 
 def _shares(pair: Pair, burst_s: float) -> Comparison | None:
@@ -153,7 +157,7 @@ def _quantiles(pair: Pair, burst_s: float) -> Comparison | None:
         return None
     quantile = pair.spec.quantile
     values = values_of(canary, baseline, quantile, burst_s)
-    scales = tuple(factor * min(quantile, 1 - quantile) for factor in QUANTILE_SCALES)
+    scales = quantile_scales(quantile)
 
     def evidence(limit: float, way: Way, factor: float) -> float:
         return values.times(factor).log_evidence(limit, scales, above=way is Way.ABOVE)

@@ -72,7 +72,7 @@ class Values:
 
         Args:
             ratio: Of the canary's quantile to the baseline's.
-            scales: How far shares may lie apart, likeliest first.
+            scales: How far shares may lie apart.
             above: False: for "is below".
         """
         theirs = self.baseline * ratio

@@ -162,7 +162,8 @@ def _without_data(pair: Pair, *, observed: float) -> MetricVerdict:
 def _missing(comparison: Comparison, policy: JudgePolicy) -> float | None:
     """Return how many events are missing to the least that is looked at; None when none is."""
     by_number = policy.min_requests - comparison.events
-    by_period = (LEAST_PERIODS / comparison.periods - 1) * comparison.events
+    periods = max(LEAST_PERIODS, policy.min_periods)
+    by_period = (periods / comparison.periods - 1) * comparison.events
     return math.ceil(most) if (most := max(by_number, by_period)) > 0 else None
 
 

@@ -136,6 +136,8 @@ class JudgePolicy:
         max_slow_share_increase: Canary's share of slow requests minus the old group's, 0..1.
         min_requests: Requests that the canary must have answered in a step; fewer are
             not enough data.
+        min_periods: Periods (or bursts, see ``burst_s``) that must have been seen; no fewer than
+            3 (``sequential``). More of them before a ``pass`` where errors come in rare bursts.
         confidence: Of the interval around a difference, 0.5..1 (``compare``).
         false_alarm_rate: Probability of a ``fail`` of a canary that is no worse than allowed,
             over all metrics and looks (``sequential``), 0..1; also that of a ``pass`` of one
@@ -153,6 +155,7 @@ class JudgePolicy:
     slow_s: float = 0.5
     max_slow_share_increase: float = 0.05
     min_requests: int = 30
+    min_periods: int = 3
     confidence: float = 0.95
     method: Method = Method.SEQUENTIAL
     false_alarm_rate: float = 0.05
