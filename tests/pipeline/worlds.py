@@ -17,6 +17,7 @@ from typing import Any
 
 from ovenbird.domain.catalog import CatalogEntry, RepositoryState
 from ovenbird.domain.clusters import (
+    CLUSTER_TAG,
     Capacity,
     Cluster,
     Details,
@@ -28,7 +29,16 @@ from ovenbird.domain.clusters import (
 from ovenbird.domain.contents import ImageContents
 from ovenbird.domain.errors import CommandFailed, NotFound, Throttled
 from ovenbird.domain.image_retention import RETIRED_TAG, ImageUse
-from ovenbird.domain.images import DISABLED, BaseSource, Image, ImageId, PackagePin, SnapshotId
+from ovenbird.domain.images import (
+    DISABLED,
+    RELEASE_TAG,
+    BaseSource,
+    Image,
+    ImageId,
+    PackagePin,
+    SnapshotId,
+)
+from ovenbird.domain.janitor import Kind, Leftover
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
 from ovenbird.domain.plans import CreateServerGroup, Mend, Weight
@@ -83,6 +93,8 @@ class State:
         newer_base: Id of the image that the base image's name means now.
         uses: Image → what needs it, besides server groups.
         suspended: Server groups whose process `Launch` is suspended.
+        left: Target group in production without a group → what uses it.
+        made_by: Release that made these.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -103,6 +115,8 @@ class State:
     key: str = ""
     uses: dict[str, str] = field(default_factory=dict)
     suspended: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    made_by: str = ""
 
 
 class World:
@@ -301,6 +315,7 @@ class World:
                     lives=self,
                     sharing=Sharing(self, account_id),
                     target=ShareTarget(environment=name, account_id=account_id, region=REGION),
+                    left=(Left(self),) if name == "prod" else (),
                 )
                 for name, account_id in (("dev", DEV), ("prod", PROD))
             },
@@ -479,6 +494,32 @@ class Groups:
     def _change(self, name: ServerGroupName, **changes: Any) -> None:
         with self._world.state() as state:
             state.groups[str(name)] = replace(state.groups[str(name)], **changes)
+
+
+class Left:
+    """Target groups that a crashed run may have left in production."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def list_left(self) -> tuple[Leftover, ...]:
+        state = self._world.look()
+        return tuple(
+            Leftover(
+                kind=Kind.TARGET_GROUP, ident=name, name=name, environment="prod",
+                tags={RELEASE_TAG: state.made_by, CLUSTER_TAG: "hello-prod"},
+                made_at=AT, used_by=used,
+            )
+            for name, used in state.left.items()
+        )  # fmt: skip
+
+    def look_again(self, leftover: Leftover) -> Leftover | None:
+        return next((one for one in self.list_left() if one.ident == leftover.ident), None)
+
+    def remove(self, leftover: Leftover) -> None:
+        with self._world.state() as state:
+            state.left.pop(leftover.ident, None)
+        self._world.note(f"remove {leftover.name}")
 
 
 class Traffic:

@@ -102,7 +102,7 @@ class Builders:
 
     def sweep(self, progress: Progress) -> None:
         """Remove what killed bakes left, of this host and of others whose time is over."""
-        removed = (*self._resources.sweep(self._is_dead), *self._images.sweep(self._is_dead))
+        removed = (*self._resources.sweep(self.is_dead), *self._images.sweep(self.is_dead))
         if removed:
             progress(f"Removed what a killed bake left: {', '.join(removed)}")
         with self._gate():
@@ -111,7 +111,8 @@ class Builders:
                     shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                     lock.unlink(missing_ok=True)
 
-    def _is_dead(self, mark: Mark) -> bool:
+    def is_dead(self, mark: Mark) -> bool:
+        """Tell whether the bake of a mark has ended, on this host or on another one."""
         lock = self._lock(mark)
         if lock.exists():
             return _is_free(lock)

@@ -92,7 +92,7 @@ class GroupDetails:
     def _details(
         self, name: ServerGroupName, raw: Any, images: Mapping[InstanceId, str]
     ) -> Details:
-        used = _template_of(raw)
+        used = template_of(raw)
         versions = self._versions(str(used.get("LaunchTemplateId", "")))
         version = str(used.get("Version", ""))
         suspended = [one["ProcessName"] for one in raw.get("SuspendedProcesses", [])]
@@ -156,7 +156,7 @@ class GroupDetails:
         return found
 
 
-def _template_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def template_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the launch template that a group names, also one with several instance types."""
     mixed = raw.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
     found: Mapping[str, Any] = raw.get("LaunchTemplate") or mixed.get(

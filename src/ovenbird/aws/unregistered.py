@@ -72,6 +72,10 @@ class Unregistered:
         if self._marked([{"Name": "snapshot-id", "Values": [snapshot_id]}]):
             self._delete(snapshot_id)
 
+    def every(self) -> list[tuple[Mapping[str, Any], bool]]:
+        """Return all marked snapshots as EC2 tells them, each with whether no bake needs it."""
+        return [(raw, self._is_old(raw)) for raw in self._marked([])]
+
     def _is_old(self, raw: Mapping[str, Any]) -> bool:
         """Tell whether no bake can need it any more, on this host or on another one."""
         is_pending = raw.get("State") == "pending"

@@ -20,6 +20,7 @@ NOUNS = {
     "init": "ovenbird.cli.init:init",
     "release": "ovenbird.cli.release:group",
     "cluster": "ovenbird.cli.cluster:group",
+    "janitor": "ovenbird.cli.janitor:group",
     "image": "ovenbird.cli.image:group",
     "catalog": "ovenbird.cli.catalog:group",
     "package": "ovenbird.cli.package:package",

@@ -149,7 +149,8 @@ class Rollout:
     """A rollout, or another change of a cluster, as the store knows it.
 
     Args:
-        kind: ``rollout``, ``rollback``, ``resize``, ``enable``, ``disable``, ``decommission``.
+        kind: ``rollout``, ``rollback``, ``resize``, ``enable``, ``disable``, ``decommission``,
+            ``reconcile``, ``janitor``.
         release_id: Empty when it is not part of a release.
     """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+from ovenbird.aws.bake_leftovers import BakeLeftovers
 from ovenbird.aws.base_images import Ec2BaseImages
 from ovenbird.aws.buckets import BucketStorage
 from ovenbird.aws.builder_resources import BuilderSpec
@@ -20,6 +21,7 @@ from ovenbird.aws.image_lives import ImageLives
 from ovenbird.aws.image_uses import AccountUses
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.metrics import Metrics
+from ovenbird.aws.orphans import Orphans
 from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
 from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
@@ -68,6 +70,26 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     snapshots = EbsSnapshots(
         baking, cache=state / "cache/disks", clock=clock, cache_gib=settings.bakes.cache_gib
     )
+    builders = Builders(
+        baking,
+        builder_spec(settings),
+        directory=state / "builders",
+        tools=cache_home() / "apt/tools",
+        clock=clock,
+    )
+    bakes = BakeLeftovers(
+        baking,
+        builder_spec(settings),
+        is_dead=builders.is_dead,
+        environment=settings.bake_environment,
+        clock=clock,
+    )
+    environments = {
+        name: _environment(name, found, accounts[name], settings, clock)
+        for name, found in settings.environments.items()
+    }
+    baker = environments[settings.bake_environment]
+    environments[baker.name] = replace(baker, left=(*baker.left, bakes))
     return Ports(
         store=store,
         clock=clock,
@@ -88,19 +110,10 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         boot_ignored=settings.bakes.boot_check_ignores,
         base_images=base_sources(settings),
         bases=bases,
-        builders=Builders(
-            baking,
-            builder_spec(settings),
-            directory=state / "builders",
-            tools=cache_home() / "apt/tools",
-            clock=clock,
-        ),
+        builders=builders,
         bake_environment=settings.bake_environment,
         owner=partial(_sharing_in, settings, clock),
-        environments={
-            name: _environment(name, found, accounts[name], settings, clock)
-            for name, found in settings.environments.items()
-        },
+        environments=environments,
     )
 
 
@@ -304,6 +317,7 @@ def _environment(
             kms_key=found.kms_key,
             role_arn=found.role_arn or "",
         ),
+        left=(Orphans(account, environment=name),),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ovenbird.domain.image_ports import Boots, ImageEvidence
 from ovenbird.domain.images import BaseSource, Image
+from ovenbird.domain.janitor import Leftovers
 from ovenbird.domain.ports import (
     BakeWorkshop,
     BaseImages,
@@ -42,6 +43,7 @@ class Environment:
         lives: The last days of images there.
         sharing: Permissions, copies and tags of images there.
         target: How it gets images.
+        left: What may be left over there, by the janitor's lists; none where nobody looks.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Environment:
     lives: ImageLives
     sharing: ImageSharing
     target: ShareTarget
+    left: tuple[Leftovers, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
