@@ -99,7 +99,7 @@ def test_traffic_goes_back_when_it_is_asked_for(served: Line) -> None:
 
     assert done.status == 0, done.err
     assert weights(served) == {"v001": 0, "v002": 100}
-    assert [one["kind"] for one in done.data["differences"]] == ["weights", "marks", "pinned"]
+    assert [one["kind"] for one in done.data["differences"]] == ["weights", "marks"]
     assert done.data["done"]["phase"] == "promoted"
     assert NOTHING in reconcile(served).out
 
@@ -129,7 +129,7 @@ def test_a_mending_that_fails_in_the_middle_is_done_by_the_next(served: Line) ->
 
     assert (failed.status, again.status) == (5, 0), again.err
     assert weights(served) == {"v001": 0, "v002": 100}
-    assert served.world.look().groups["hello-prod-v001"].pinned_min is not None
+    assert served.world.look().groups["hello-prod-v001"].disabled_at is not None
 
 
 def test_a_rollout_says_what_was_changed_and_acts_on_what_is(served: Line) -> None:

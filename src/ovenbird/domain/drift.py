@@ -197,7 +197,7 @@ def _gone(
 
 
 def _moved(cluster: Cluster, known: Recorded) -> Iterator[Difference]:
-    if not known.weights:
+    if not known.weights or not cluster.balanced:
         return
     is_now = {name: share for name, share in cluster.weights.items() if share}
     was = {name: share for name, share in known.weights.items() if share}

@@ -27,8 +27,8 @@ from ovenbird.domain.clusters import CLUSTER_TAG, Cluster, ServerGroup
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.image_retention import KEEP_TAG
 from ovenbird.domain.images import RELEASE_TAG, TAG
-from ovenbird.domain.plans import Action, Decommission, Plan, Unpin
-from ovenbird.domain.resting import previous, window_of
+from ovenbird.domain.plans import Action, Decommission, Disable, Plan, Unpin
+from ovenbird.domain.resting import is_held, previous, window_of
 from ovenbird.domain.rollbacks import plan_decommission
 
 GRACE = timedelta(hours=24)
@@ -153,17 +153,27 @@ def plan_cluster(
     orphans = [g for g in cluster.groups if is_orphan(g, cluster, records, now=now, grace=grace)]
     gone = {action.name for action in rested.actions if isinstance(action, Decommission)}
     actions: tuple[Action, ...] = (
-        *(Unpin(name=g.name) for g in cluster.groups if g.enabled and g.pinned_min is not None),
+        *_let_go(cluster),
         *rested.actions,
         *(Decommission(name=group.name) for group in orphans if group.name not in gone),
     )
     return Plan(actions=actions, reason="" if actions else rested.reason)
 
 
+def _let_go(cluster: Cluster) -> Iterator[Action]:
+    """Give back what a rollout held that ended without letting go."""
+    for group in cluster.groups:
+        if group.enabled and group.pinned_min is not None:
+            yield Unpin(name=group.name)
+        elif is_held(group) and cluster.serving is not None:
+            yield Disable(name=group.name)
+            yield Unpin(name=group.name)
+
+
 def is_orphan(
     group: ServerGroup, cluster: Cluster, records: Records, *, now: datetime, grace: timedelta
 ) -> bool:
-    """Tell whether a group never served and belongs to a release that failed long ago."""
+    """Tell whether a group never served, and its release failed long ago or had it as baseline."""
     ended = records.ended.get(group.release_id)
     return (
         not group.enabled
@@ -171,7 +181,7 @@ def is_orphan(
         and group.pinned_min is None
         and group != previous(cluster)
         and KEEP_TAG not in group.tags
-        and group.release_id not in records.promoted
+        and (group.is_baseline or group.release_id not in records.promoted)
         and ended is not None
         and now - ended > grace
     )

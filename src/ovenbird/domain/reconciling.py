@@ -102,6 +102,8 @@ def _sizes(
 def _traffic(
     cluster: Cluster, known: Recorded, fit: Collection[ServerGroupName], *, back: bool
 ) -> Iterator[Action]:
+    if not cluster.balanced:
+        return  # each instance takes its part
     is_now = {group.name: group.weight for group in cluster.groups if group.weight}
     wanted = (_as_recorded(cluster, known, fit) if back else {}) or {
         name: share for name, share in is_now.items() if name in fit

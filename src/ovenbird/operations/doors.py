@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -70,26 +71,7 @@ def open_ports(settings: Settings, store: Store) -> Ports:
     snapshots = EbsSnapshots(
         baking, cache=state / "cache/disks", clock=clock, cache_gib=settings.bakes.cache_gib
     )
-    builders = Builders(
-        baking,
-        builder_spec(settings),
-        directory=state / "builders",
-        tools=cache_home() / "apt/tools",
-        clock=clock,
-    )
-    bakes = BakeLeftovers(
-        baking,
-        builder_spec(settings),
-        is_dead=builders.is_dead,
-        environment=settings.bake_environment,
-        clock=clock,
-    )
-    environments = {
-        name: _environment(name, found, accounts[name], settings, clock)
-        for name, found in settings.environments.items()
-    }
-    baker = environments[settings.bake_environment]
-    environments[baker.name] = replace(baker, left=(*baker.left, bakes))
+    builders = _open_builders(settings, baking, clock)
     return Ports(
         store=store,
         clock=clock,
@@ -113,8 +95,37 @@ def open_ports(settings: Settings, store: Store) -> Ports:
         builders=builders,
         bake_environment=settings.bake_environment,
         owner=partial(_sharing_in, settings, clock),
-        environments=environments,
+        environments=_open_environments(settings, accounts, builders, clock),
     )
+
+
+def _open_builders(settings: Settings, baking: Account, clock: Clock) -> Builders:
+    return Builders(
+        baking,
+        builder_spec(settings),
+        directory=settings.state_directory / "builders",
+        tools=cache_home() / "apt/tools",
+        clock=clock,
+    )
+
+
+def _open_environments(
+    settings: Settings, accounts: Mapping[str, Account], builders: Builders, clock: Clock
+) -> dict[str, Environment]:
+    """Open each environment; in the one that bakes there may be what bakes left, too."""
+    found = {
+        name: _environment(name, one, accounts[name], settings, clock)
+        for name, one in settings.environments.items()
+    }
+    baker = found[settings.bake_environment]
+    bakes = BakeLeftovers(
+        accounts[baker.name],
+        builder_spec(settings),
+        is_dead=builders.is_dead,
+        environment=baker.name,
+        clock=clock,
+    )
+    return {**found, baker.name: replace(baker, left=(*baker.left, bakes))}
 
 
 def open_repository(settings: Settings) -> CatalogedRepository:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovenbird.domain.clusters import CLUSTER_TAG, SERVER_GROUP_TAG, Cluster
+from ovenbird.domain.clusters import BASELINE, CLUSTER_TAG, ROLE_TAG, SERVER_GROUP_TAG, Cluster
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.image_retention import KEEP_TAG
 from ovenbird.domain.images import RELEASE_TAG
@@ -148,6 +148,27 @@ def test_a_group_of_a_failed_release_goes_also_where_nothing_serves() -> None:
     assert plan(cluster(orphan), replace(FAILED, ended={"failed": None})) == []
     assert plan(cluster(orphan), Records()) == []
     assert plan(cluster(Shape(release="old"))) == []
+
+
+def test_a_group_that_a_rollout_held_rests_from_now_on() -> None:
+    held = Shape(pinned=True)
+
+    assert plan(cluster(held, SERVING)) == [
+        "Disable v001: it rests with its instances, ready for a rollback",
+        "Unpin v001: give its old minimum back",
+    ]
+    assert plan(cluster(held)) == []
+
+
+def test_a_baseline_goes_also_when_its_release_ended_well() -> None:
+    seen = cluster(SERVING, Shape(release="old"))
+    baseline = replace(
+        seen.groups[1], tags={ROLE_TAG: BASELINE}, created_at=NOW - timedelta(minutes=1)
+    )
+
+    assert plan(replace(seen, groups=(seen.groups[0], baseline))) == [
+        "Decommission v002: drain and destroy it"
+    ]
 
 
 def test_a_group_that_is_kept_by_its_tag_is_no_orphan() -> None:
