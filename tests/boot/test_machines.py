@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ovenbird.aws.launch_templates import user_data
+from ovenbird.domain.launching import user_data
 from ovenbird.sandbox import leftovers
 from ovenbird.sandbox.places import DEVELOPMENT, Places
 from tests.boot.conftest import Cloud, until

@@ -15,6 +15,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 from moto.sns.models import sns_backends
 
 from ovenbird.aws.alarms import NAMESPACE, Alarms, dimensions
+from ovenbird.aws.launch_requests import Surroundings
 from ovenbird.aws.metrics import Metrics
 from ovenbird.domain.apps import AlarmSpec
 from ovenbird.domain.errors import NotFound
@@ -226,6 +227,12 @@ class Group:
             Name=target_group_name(self.name), Protocol="HTTP", Port=80, VpcId=vpc_id
         )["TargetGroups"][0]["TargetGroupArn"]
 
+    @property
+    def where(self) -> Surroundings:
+        return Surroundings(
+            name=self.name, target_group=self.arn, listener=LISTENER, tags={"app": "hello"}
+        )
+
     def count(self, at: float, *, requests: int, errors: int = 0, seconds: float = 0.1) -> None:
         """Publish one second of requests as the balancer does."""
         where = dimensions(target_group=self.arn, listener=LISTENER)
@@ -275,7 +282,7 @@ def test_samples_of_a_group_without_a_target_group(group: Group) -> None:
 
 def test_an_error_rate_alarm_fires_and_recovers(endpoint: Endpoint, group: Group) -> None:
     spec = AlarmSpec(name="5xx", metric="error_rate_percent", threshold=50.0, periods=2)
-    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={"app": "hello"})
+    group.alarms.ensure(group.where, [spec])
     begin, name = base(), f"{group.name}-5xx"
     first = group.raw(endpoint, "5xx")
     group.count(begin, requests=10, errors=9)
@@ -303,7 +310,7 @@ def test_a_percentile_alarm_on_a_target_groups_metric(endpoint: Endpoint, group:
     spec = AlarmSpec(
         name="slow", metric="TargetResponseTime", statistic="p99", threshold=0.5, periods=1
     )
-    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    group.alarms.ensure(group.where, [spec])
     group.count(base(), requests=10, seconds=0.9)
     alarms.tick(base() + 1 + SETTLED)
 
@@ -312,10 +319,10 @@ def test_a_percentile_alarm_on_a_target_groups_metric(endpoint: Endpoint, group:
 
 def test_writing_an_alarm_again_keeps_its_state(endpoint: Endpoint, group: Group) -> None:
     spec = AlarmSpec(name="busy", metric="RequestCount", threshold=5.0, periods=1)
-    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    group.alarms.ensure(group.where, [spec])
     group.count(base(), requests=10)
     alarms.tick(base() + 1 + SETTLED)
-    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    group.alarms.ensure(group.where, [spec])
 
     assert group.raw(endpoint, "busy")["StateValue"] == "ALARM"
 
@@ -323,8 +330,8 @@ def test_writing_an_alarm_again_keeps_its_state(endpoint: Endpoint, group: Group
 def test_all_alarms_of_a_group_are_deleted_and_no_others(endpoint: Endpoint, group: Group) -> None:
     specs = [AlarmSpec(name=f"a{n}", metric="RequestCount", threshold=1.0) for n in range(60)]
     other = Group(endpoint)
-    group.alarms.ensure(group.name, specs, target_group=group.arn, tags={})
-    other.alarms.ensure(other.name, specs[:1], target_group=other.arn, tags={})
+    group.alarms.ensure(group.where, specs)
+    other.alarms.ensure(other.where, specs[:1])
 
     group.alarms.delete(group.name)
     group.alarms.delete(group.name)
@@ -409,7 +416,7 @@ def test_a_topic_that_is_gone_stops_nobody(endpoint: Endpoint, topic: str) -> No
 
 def test_the_loop_evaluates_by_itself(endpoint: Endpoint, group: Group) -> None:
     spec = AlarmSpec(name="busy", metric="RequestCount", threshold=5.0, periods=1)
-    group.alarms.ensure(group.name, [spec], target_group=group.arn, tags={})
+    group.alarms.ensure(group.where, [spec])
     name, deadline = f"{group.name}-busy", time.monotonic() + 20
     with alarms.running():
         while not group.alarms.firing([name]) and time.monotonic() < deadline:

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from ovenbird.aws.clients import Account
-from ovenbird.aws.server_groups import IMAGE_TAG, NetworkSpec, ServerGroups
+from ovenbird.aws.networks import NetworkSpec
+from ovenbird.aws.server_groups import IMAGE_TAG, ServerGroups
 from ovenbird.aws.traffic import Traffic
 from ovenbird.domain.apps import DEFAULT_ALARM, AlarmSpec, Health
 from ovenbird.domain.clusters import (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.launch_requests import group_request
 from ovenbird.aws.tags import from_aws
 from ovenbird.aws.waiting import await_state
 from ovenbird.domain.clusters import Capacity, Instance, InstanceId, InstanceState
@@ -31,8 +32,9 @@ class AutoScalingGroups:
     """Auto Scaling groups of one account.
 
     Permissions: autoscaling:DescribeAutoScalingGroups, CreateAutoScalingGroup,
-    UpdateAutoScalingGroup, DeleteAutoScalingGroup, CreateOrUpdateTags, DeleteTags;
-    ec2:RunInstances, ec2:CreateTags.
+    UpdateAutoScalingGroup, DeleteAutoScalingGroup, CreateOrUpdateTags, DeleteTags,
+    PutLifecycleHook, SuspendProcesses, ResumeProcesses; ec2:RunInstances, ec2:CreateTags;
+    iam:PassRole on the roles of lifecycle hooks.
     """
 
     def __init__(self, account: Account, *, clock: Clock) -> None:
@@ -70,7 +72,7 @@ class AutoScalingGroups:
             return [raw for page in found for raw in page["AutoScalingGroups"]]
 
     def tag(self, name: ServerGroupName, tags: Mapping[str, str]) -> None:
-        """Set tags on the group alone, not on its instances."""
+        """Set tags on the group alone, not on its instances; all at once."""
         with cloud_errors(f"tagging `{name}`"):
             self._autoscaling.create_or_update_tags(
                 Tags=[
@@ -86,7 +88,7 @@ class AutoScalingGroups:
             )
 
     def untag(self, name: ServerGroupName, *keys: str) -> None:
-        """Take tags away."""
+        """Take tags away; one that is not there is none."""
         with cloud_errors(f"removing a tag of `{name}`"):
             self._autoscaling.delete_tags(
                 Tags=[
@@ -105,23 +107,15 @@ class AutoScalingGroups:
         template_version: str,
     ) -> None:
         """Make the group at the wanted size, with its tags in the same call."""
-        name, capacity = str(wanted.name), wanted.capacity
-        with cloud_errors(f"creating Auto Scaling group `{name}`"):
-            self._autoscaling.create_auto_scaling_group(
-                AutoScalingGroupName=name,
-                LaunchTemplate={"LaunchTemplateName": name, "Version": template_version},
-                MinSize=capacity.min,
-                MaxSize=capacity.max,
-                DesiredCapacity=capacity.desired,
-                VPCZoneIdentifier=",".join(subnet_ids),
-                TargetGroupARNs=[target_group],
-                HealthCheckType="ELB",
-                HealthCheckGracePeriod=round(wanted.health.startup_s),
-                Tags=[
-                    {"Key": key, "Value": value, "PropagateAtLaunch": True}
-                    for key, value in sorted(tags.items())
-                ],
-            )
+        request = group_request(
+            wanted,
+            tags,
+            subnet_ids=subnet_ids,
+            target_group=target_group,
+            template_version=template_version,
+        )
+        with cloud_errors(f"creating Auto Scaling group `{wanted.name}`"):
+            self._autoscaling.create_auto_scaling_group(**request)
 
     def set_minimum(self, name: ServerGroupName, instances: int) -> None:
         """Change nothing but the minimum."""
@@ -140,6 +134,20 @@ class AutoScalingGroups:
                 DesiredCapacity=capacity.desired,
             )
 
+    def suspend(self, name: ServerGroupName, process: str) -> None:
+        """Let one of Auto Scaling's processes rest."""
+        with cloud_errors(f"suspending `{process}` of `{name}`"):
+            self._autoscaling.suspend_processes(
+                AutoScalingGroupName=str(name), ScalingProcesses=[process]
+            )
+
+    def resume(self, name: ServerGroupName, process: str) -> None:
+        """Let one of Auto Scaling's processes go on."""
+        with cloud_errors(f"resuming `{process}` of `{name}`"):
+            self._autoscaling.resume_processes(
+                AutoScalingGroupName=str(name), ScalingProcesses=[process]
+            )
+
     def empty_and_delete(self, name: ServerGroupName) -> None:
         """Scale to none, so that instances are drained, then delete the group.
 
@@ -148,9 +156,12 @@ class AutoScalingGroups:
         """
         raw = self.find(name)
         if raw is not None and not raw.get("Status"):  # else an earlier run has deleted it
+            if "Terminate" in suspended(raw):
+                self.resume(name, "Terminate")
+            # No maximum: neither policies nor a person make it grow meanwhile.
             with cloud_errors(f"emptying `{name}`"):
                 self._autoscaling.update_auto_scaling_group(
-                    AutoScalingGroupName=str(name), MinSize=0, DesiredCapacity=0
+                    AutoScalingGroupName=str(name), MinSize=0, MaxSize=0, DesiredCapacity=0
                 )
         await_state(
             f"Emptying `{name}`",
@@ -178,6 +189,11 @@ class AutoScalingGroups:
 def tags_of(raw: AutoScalingGroupTypeDef) -> dict[str, str]:
     """Return a group's tags."""
     return from_aws(raw.get("Tags", []))  # type: ignore[arg-type]
+
+
+def suspended(raw: AutoScalingGroupTypeDef) -> set[str]:
+    """Return which of Auto Scaling's processes rest for a group."""
+    return {str(one.get("ProcessName")) for one in raw.get("SuspendedProcesses", [])}
 
 
 def instances(

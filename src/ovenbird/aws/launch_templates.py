@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
+from ovenbird.aws.launch_requests import Request, template_data
 from ovenbird.aws.tags import from_aws, to_aws
 from ovenbird.domain.errors import NotFound
 from ovenbird.domain.names import ServerGroupName
@@ -17,14 +16,13 @@ from ovenbird.domain.plans import CreateServerGroup
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import LaunchTemplateTypeDef
 
-ENVIRONMENT_FILE = "/etc/ovenbird/environment"  # the packages' units read it
-
 
 class LaunchTemplates:
     """Launch templates of one account.
 
     Permissions: ec2:DescribeLaunchTemplates, ec2:CreateLaunchTemplate,
-    ec2:DeleteLaunchTemplate, ec2:CreateTags.
+    ec2:DeleteLaunchTemplate, ec2:CreateTags, ec2:DescribeImages (when a root volume is not the
+    image's); iam:PassRole on the instance profile's role.
     """
 
     def __init__(self, account: Account) -> None:
@@ -38,6 +36,17 @@ class LaunchTemplates:
         if found is None:
             found = self._create(wanted, tags, security_groups)
         return str(found["LatestVersionNumber"])
+
+    def data(
+        self, wanted: CreateServerGroup, tags: Mapping[str, str], *, security_groups: Sequence[str]
+    ) -> Request:
+        """Return what the server group's template has; nothing is made.
+
+        Raises:
+            InvalidRequest: The user data are too long, or a value cannot be written there.
+        """
+        root = self._root_device(wanted.image_id) if wanted.launch.root_volume else ""
+        return template_data(wanted, tags, security_groups=security_groups, root_device=root)
 
     def find_tags(self, name: ServerGroupName) -> dict[str, str] | None:
         """Return the tags of a server group's template, or None when there is none."""
@@ -61,20 +70,15 @@ class LaunchTemplates:
             return None
         return next(iter(answer["LaunchTemplates"]), None)
 
+    def _root_device(self, image_id: str) -> str:
+        with cloud_errors(f"looking at image `{image_id}`"):
+            (image,) = self._ec2.describe_images(ImageIds=[image_id])["Images"]
+        return image["RootDeviceName"]
+
     def _create(
         self, wanted: CreateServerGroup, tags: Mapping[str, str], security_groups: Sequence[str]
     ) -> LaunchTemplateTypeDef:
-        pairs = to_aws(tags)
-        data: dict[str, Any] = {
-            "ImageId": wanted.image_id,
-            "InstanceType": wanted.instance_type,
-            "SecurityGroupIds": list(security_groups),
-            "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
-            "UserData": base64.b64encode(user_data(wanted.environment).encode()).decode(),
-            "TagSpecifications": [
-                {"ResourceType": kind, "Tags": pairs} for kind in ("instance", "volume")
-            ],
-        }
+        pairs, data = to_aws(tags), self.data(wanted, tags, security_groups=security_groups)
         with cloud_errors(f"creating launch template `{wanted.name}`"):
             answer = self._ec2.create_launch_template(
                 LaunchTemplateName=str(wanted.name),
@@ -82,21 +86,3 @@ class LaunchTemplates:
                 TagSpecifications=[{"ResourceType": "launch-template", "Tags": pairs}],
             )
         return answer["LaunchTemplate"]
-
-
-def user_data(environment: Mapping[str, str]) -> str:
-    """Return the cloud-config that writes the environment file; JSON is YAML.
-
-    Source: cloud-init documentation, "Cloud config data" and module ``write_files``;
-    systemd.exec(5), EnvironmentFile.
-    """
-    lines = (f"{key}={_quoted(value)}\n" for key, value in sorted(environment.items()))
-    file = {"path": ENVIRONMENT_FILE, "permissions": "0640", "content": "".join(lines)}
-    return "#cloud-config\n" + json.dumps({"write_files": [file]}, indent=1) + "\n"
-
-
-def _quoted(value: str) -> str:
-    escaped = value
-    for character in '\\"`$':
-        escaped = escaped.replace(character, "\\" + character)
-    return f'"{escaped}"'

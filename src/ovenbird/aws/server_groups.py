@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ovenbird.aws.alarms import Alarms
-from ovenbird.aws.auto_scaling import AutoScalingGroups, instances, tags_of
+from ovenbird.aws.auto_scaling import AutoScalingGroups, instances, suspended, tags_of
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.group_details import GroupDetails
+from ovenbird.aws.launch_requests import Surroundings
 from ovenbird.aws.launch_templates import LaunchTemplates
 from ovenbird.aws.listeners import Listeners
+from ovenbird.aws.networks import Networks, NetworkSpec
+from ovenbird.aws.scaling import Scaling
 from ovenbird.aws.traffic import Rule
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
@@ -47,29 +49,16 @@ from ovenbird.domain.traffic import MarkedRequests
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
 
+SCHEDULES = "ScheduledActions"  # Auto Scaling's process
+PAUSED_TAG = TAG + "paused"  # the process that a pin lets rest
 IMAGE_TAG = TAG + "image"  # so that reading back needs no call for each launch template
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSpec:
-    """Where an environment's instances live, and which listener brings their requests.
-
-    Args:
-        more_listener_arns: Further listeners of the same load balancer.
-    """
-
-    vpc_id: str
-    subnet_ids: tuple[str, ...]
-    security_group_ids: tuple[str, ...]
-    listener_arn: str
-    more_listener_arns: tuple[str, ...] = ()
 
 
 class ServerGroups:
     """The :class:`ovenbird.domain.ports.ServerGroups` that asks AWS.
 
     Permissions: those of ``AutoScalingGroups``, ``GroupDetails``, ``Traffic``,
-    ``LaunchTemplates`` and ``Alarms``; ec2:GetConsoleOutput.
+    ``LaunchTemplates``, ``Networks``, ``Scaling`` and ``Alarms``; ec2:GetConsoleOutput.
 
     Args:
         account: The environment's account.
@@ -93,7 +82,16 @@ class ServerGroups:
             listener_arns=(listener, *network.more_listener_arns),
         )
         self._templates = LaunchTemplates(account)
-        self._alarms = Alarms(account, listener_arn=listener, period_s=period_s)
+        self._networks = Networks(account, network)
+        self._alarms = Alarms(
+            account, listener_arn=listener, period_s=period_s, topics=network.topics
+        )
+        self._scaling = Scaling(
+            account,
+            alarms=self._alarms,
+            clock=clock,
+            target_group_of=self._traffic.find_target_group,
+        )
 
     def get_cluster(self, name: ClusterName, environment: str) -> Cluster:
         """Return a cluster with the health of all its instances; it may have no groups."""
@@ -159,36 +157,54 @@ class ServerGroups:
         # In the rule before the first instance: unused targets are never found healthy.
         self._traffic.ensure_in_rule(arn, wanted)
         version = self._templates.ensure(
-            wanted, tags, security_groups=self._network.security_group_ids
+            wanted, tags, security_groups=self._networks.security_group_ids(wanted.launch)
         )
         if raw is None:
             self._groups.create(
                 wanted,
                 tags,
-                subnet_ids=self._network.subnet_ids,
+                subnet_ids=self._networks.subnet_ids(wanted.launch),
                 target_group=arn,
                 template_version=version,
             )
-        self._alarms.ensure(wanted.name, wanted.alarms, target_group=arn, tags=tags)
+        where = Surroundings(
+            name=wanted.name,
+            target_group=arn,
+            listener=self._network.listener_arn,
+            tags=tags,
+        )
+        # Policies before alarms, which name what they set off.
+        policies = self._scaling.ensure(where, wanted)
+        self._alarms.ensure(where, wanted.alarms, policies=policies)
 
     def pin(self, name: ServerGroupName) -> None:
-        """Raise the minimum to the desired size; tags with both are written first."""
+        """Raise the minimum to the desired size, and let schedules rest: they set it too.
+
+        The tags that say what it was are written first.
+        """
         raw = self._groups.get(name)
         if PINNED_MIN_TAG not in tags_of(raw):
             size = str(raw["DesiredCapacity"])
-            tags = {PINNED_MIN_TAG: str(raw["MinSize"]), PINNED_DESIRED_TAG: size}
-            self._groups.tag(name, tags)
+            marks = {PINNED_MIN_TAG: str(raw["MinSize"]), PINNED_DESIRED_TAG: size}
+            if SCHEDULES not in suspended(raw):
+                marks[PAUSED_TAG] = SCHEDULES
+            self._groups.tag(name, marks)
+        if SCHEDULES not in suspended(raw):
+            self._groups.suspend(name, SCHEDULES)
         if raw["MinSize"] != raw["DesiredCapacity"]:
             self._groups.set_minimum(name, raw["DesiredCapacity"])
 
     def unpin(self, name: ServerGroupName) -> None:
         """Give the old minimum back; the tags go last, so that this can be repeated."""
         raw = self._groups.get(name)
-        old = tags_of(raw).get(PINNED_MIN_TAG)
+        tags = tags_of(raw)
+        old = tags.get(PINNED_MIN_TAG)
         if old is None:
             return
         self._groups.set_minimum(name, min(int(old), raw["DesiredCapacity"]))
-        self._groups.untag(name, PINNED_MIN_TAG, PINNED_DESIRED_TAG)
+        if PAUSED_TAG in tags:
+            self._groups.resume(name, SCHEDULES)
+        self._groups.untag(name, PINNED_MIN_TAG, PINNED_DESIRED_TAG, PAUSED_TAG)
 
     def resize(self, name: ServerGroupName, capacity: Capacity) -> None:
         """Set a group's capacity."""

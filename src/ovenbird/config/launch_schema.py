@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ovenbird.config.documents import Strict
-from ovenbird.config.words import Count, Line, matches
+from ovenbird.config.words import Arn, Count, Line, matches
 from ovenbird.domain.launching import PLACEHOLDERS
 
 ThingName = Annotated[str, matches(r"[A-Za-z0-9_-]{1,64}", "is not a name: letters, digits, `_-`")]
@@ -27,12 +27,6 @@ Process = Literal[
     "ScheduledActions",
 ]  # fmt: skip
 WarmUp = Annotated[int, Field(ge=0, le=3600)]
-
-
-def _arn(text: str) -> str:
-    if not re.fullmatch(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+", text):
-        raise ValueError(f"`{text}` is not an ARN")
-    return text
 
 
 def _moment(text: str) -> str:
@@ -51,7 +45,6 @@ def _cron(text: str) -> str:
     return text
 
 
-Arn = Annotated[str, AfterValidator(_arn)]
 Moment = Annotated[str, AfterValidator(_moment)]
 Cron = Annotated[str, AfterValidator(_cron)]
 

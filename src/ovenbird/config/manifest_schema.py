@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ovenbird.config.documents import Strict
-from ovenbird.config.launch_schema import Arn, LaunchPart, ThingName, check_placeholders
+from ovenbird.config.launch_schema import LaunchPart, ThingName, check_placeholders
 from ovenbird.config.package_schema import FurtherPackagePart, PackagePart
 from ovenbird.config.recipe_schema import RecipePart
 from ovenbird.config.words import (
     AppName,
+    Arn,
     Count,
     Line,
     PackageName,

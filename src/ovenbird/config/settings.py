@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from ovenbird.config.builder_settings import BuilderSettings
 from ovenbird.config.documents import Strict, read
 from ovenbird.config.image_settings import BaseImageSettings, ImageSettings, RebakeSettings
+from ovenbird.config.words import Arn
 from ovenbird.domain.errors import InvalidRequest, NotFound
 
 WORD = r"^[a-z][a-z0-9.]*$"  # goes into names of clusters and suites: no hyphens
@@ -174,6 +175,7 @@ class EnvironmentSettings(Strict):
         kms_key: What encrypts copies for it: in its own account where it copies; in the account
             that bakes where that is copied to another Region for it.
         url: The address at which people reach the listener.
+        alarm_topics: SNS topics that alarms of server groups tell, unless they name others.
     """
 
     account_id: AccountId
@@ -190,6 +192,7 @@ class EnvironmentSettings(Strict):
     url: str | None = None
     images: Literal["share", "copy"] = "share"
     kms_key: str = ""
+    alarm_topics: tuple[Arn, ...] = ()
 
     @model_validator(mode="after")
     def _first_listener(self) -> EnvironmentSettings:

@@ -40,6 +40,12 @@ def _words(text: str) -> str:
     return text
 
 
+def _arn(text: str) -> str:
+    if not re.fullmatch(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+", text):
+        raise ValueError(f"`{text}` is not an ARN")
+    return text
+
+
 # nfpm leaves out lines of more than 64 KiB (measured on 2026-11-25 with 2.48).
 LONGEST = 10_000
 
@@ -70,3 +76,4 @@ Words = Annotated[str, AfterValidator(_words)]  # of several lines
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Arn = Annotated[str, AfterValidator(_arn)]

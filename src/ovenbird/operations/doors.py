@@ -22,8 +22,9 @@ from ovenbird.aws.image_lives import ImageLives
 from ovenbird.aws.image_uses import AccountUses
 from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.metrics import Metrics
+from ovenbird.aws.networks import NetworkSpec
 from ovenbird.aws.orphans import Orphans
-from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
+from ovenbird.aws.server_groups import ServerGroups
 from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
 from ovenbird.config.settings import EnvironmentSettings, Settings, cache_home
@@ -309,6 +310,7 @@ def _environment(
         security_group_ids=found.security_group_ids,
         listener_arn=found.listener_arn,
         more_listener_arns=found.more_listener_arns,
+        topics=found.alarm_topics,
     )
     return Environment(
         name=name,
