@@ -8,6 +8,7 @@ from typing import Any
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.launch_requests import Surroundings
+from ovenbird.aws.reads import ALARM_TYPES
 from ovenbird.aws.tags import to_aws
 from ovenbird.domain.apps import AlarmSpec
 from ovenbird.domain.names import ServerGroupName, alarm_name
@@ -155,7 +156,7 @@ class Alarms:
         for start in range(0, len(alarms), _AT_ONCE):
             some = list(alarms[start : start + _AT_ONCE])
             with cloud_errors("looking at alarms"):
-                for page in pages.paginate(AlarmNames=some, AlarmTypes=KINDS):
+                for page in pages.paginate(AlarmNames=some, AlarmTypes=ALARM_TYPES):
                     found = [*page["MetricAlarms"], *page["CompositeAlarms"]]
                     known |= {alarm["AlarmName"] for alarm in found}
         return tuple(name for name in alarms if name not in known)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef, PaginatorConfigTypeDef
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.literals import AlarmTypeType
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_elbv2.type_defs import (
         RuleTypeDef,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 GROUPS_AT_ONCE = 100  # Source: DescribeAutoScalingGroups, MaxRecords
 CLUSTERS_AT_ONCE = 50  # so that their groups fit into few pages
 ALARMS_AT_ONCE = 100  # Source: DescribeAlarms, AlarmNames
+ALARM_TYPES: Sequence[AlarmTypeType] = ("MetricAlarm", "CompositeAlarm")  # guards may be both
 LISTED_FROM = 5  # names of target groups; so many single calls cost more than all pages
 TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
 PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
@@ -191,8 +193,13 @@ class Reads:
         # More names than fit into one call: all that fire are fewer than all that are watched.
         words = {"AlarmNames": list(names)} if len(names) <= ALARMS_AT_ONCE else {}
         with cloud_errors("looking at alarms"):
-            for page in pages.paginate(StateValue="ALARM", PaginationConfig=PAGES, **words):  # type: ignore[arg-type]
-                for alarm in page["MetricAlarms"]:
+            for page in pages.paginate(
+                StateValue="ALARM",
+                AlarmTypes=ALARM_TYPES,
+                PaginationConfig=PAGES,
+                **words,  # type: ignore[arg-type]
+            ):
+                for alarm in (*page["MetricAlarms"], *page["CompositeAlarms"]):
                     if alarm["AlarmName"] in found:
                         found[alarm["AlarmName"]] = alarm.get("StateReason", "")
         return found

@@ -22,10 +22,18 @@ from ovenbird.sandbox.group_loop import (
     TERMINATING,
     USER_CHECK,
     deregister,
+    forget,
     leave,
     register,
 )
-from ovenbird.sandbox.group_model import Activity, Group, Member, refuse_sizes, refuse_template
+from ovenbird.sandbox.group_model import (
+    Activity,
+    Group,
+    Member,
+    Policy,
+    refuse_sizes,
+    refuse_template,
+)
 
 PROCESSES = frozenset(
     {
@@ -62,7 +70,8 @@ class GroupsBackend(AutoScalingBackend):
         super().__init__(region_name, account_id)
         self.autoscaling_groups = _Known("AutoScalingGroup name not found - no such group")
         self.launch_configurations = _Known("Launch configuration name not found")
-        self.policies = _Known("PolicyName not found")
+        self.policies: dict[str, Any] = {}  # by group and name
+        self.scheduled_actions: dict[str, Any] = OrderedDict()  # by group and name
 
     def group(self, name: str) -> Group:
         """Return a group.
@@ -74,6 +83,48 @@ class GroupsBackend(AutoScalingBackend):
         if not isinstance(found, Group):
             raise TypeError(found)
         return found
+
+    def policy(self, group_name: str | None, name: str) -> Policy:
+        """Return a policy, by its name in a group or by its ARN.
+
+        Raises:
+            ValidationError: There is none.
+        """
+        for policy in self.policies.values():
+            by_name = (policy.auto_scaling_group_name, policy.name) == (group_name, name)
+            if isinstance(policy, Policy) and (by_name or policy.arn == name):
+                return policy
+        raise ValidationError(f"PolicyName not found: {name}")
+
+    def put_scaling_policy(self, name: str, *words: Any, **named: Any) -> Any:
+        """Stand in for PutScalingPolicy: of one group."""
+        group, others = self.group(named["as_name"]), self.policies
+        self.policies = {}
+        try:
+            made = super().put_scaling_policy(name, *words, **named)
+        finally:
+            self.policies = others
+        self.policies[f"{group.name}/{name}"] = made
+        return made
+
+    def put_scheduled_update_group_action(self, name: str, *words: Any, **named: Any) -> Any:
+        """Stand in for PutScheduledUpdateGroupAction: of one group."""
+        group, others = self.group(name), self.scheduled_actions
+        self.scheduled_actions = OrderedDict()
+        try:
+            made = super().put_scheduled_update_group_action(name, *words, **named)
+        finally:
+            self.scheduled_actions = others
+        self.scheduled_actions[f"{group.name}/{made.scheduled_action_name}"] = made
+        return made
+
+    def delete_scheduled_action(
+        self, auto_scaling_group_name: str, scheduled_action_name: str
+    ) -> None:
+        """Stand in for DeleteScheduledAction."""
+        key = f"{auto_scaling_group_name}/{scheduled_action_name}"
+        if self.scheduled_actions.pop(key, None) is None:
+            raise ValidationError("Scheduled action name not found")
 
     def groups(self) -> list[Group]:
         """Return all groups."""
@@ -92,7 +143,8 @@ class GroupsBackend(AutoScalingBackend):
         if minimum is None or maximum is None:
             raise ValidationError("MinSize and MaxSize are required")
         refuse_sizes(minimum, maximum, named["desired_capacity"])
-        if template := named["launch_template"]:
+        mixed = (named.get("mixed_instances_policy") or {}).get("LaunchTemplate", {})
+        if template := named["launch_template"] or mixed.get("LaunchTemplateSpecification"):
             refuse_template(self.ec2_backend, template)
         if not set(named["target_group_arns"]) <= self.elbv2_backend.target_groups.keys():
             raise ValidationError(
@@ -119,7 +171,7 @@ class GroupsBackend(AutoScalingBackend):
                 group, member, "an instance was taken out of service in response to a user request."
             )
         if not group.members:
-            del self.autoscaling_groups[group_name]
+            forget(group)
 
     def set_desired_capacity(self, group_name: str, desired_capacity: int | None) -> None:
         """Stand in for SetDesiredCapacity."""

@@ -13,7 +13,7 @@ termination policies" (default policy), "How Amazon EC2 Auto Scaling balances ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -114,11 +114,14 @@ class Peer:
     protected: bool = False
 
 
-def victims(peers: Iterable[Peer], number: int) -> tuple[str, ...]:
+def victims(
+    peers: Iterable[Peer], number: int, *, policies: Sequence[str] = ("Default",)
+) -> tuple[str, ...]:
     """Return whom a scale-in terminates, one after the other.
 
-    Unhealthy ones go first; then in the zone with the most instances the one with the
-    oldest version of the launch template, the oldest instance on a tie.
+    Unhealthy ones go first; then in the zone with the most instances whom the policies name,
+    the oldest instance on a tie. Without hours that are billed `ClosestToNextInstanceHour`
+    says nothing, nor does `AllocationStrategy`.
     """
     left, gone = list(peers), []
     for _ in range(number):
@@ -126,10 +129,14 @@ def victims(peers: Iterable[Peer], number: int) -> tuple[str, ...]:
         free = [peer for peer in left if not peer.protected]
         if not free:
             break
-        chosen = min(free, key=lambda p: (p.healthy, -zones[p.zone], p.version, p.born))
+        chosen = min(free, key=lambda p: (p.healthy, -zones[p.zone], _order(p, policies), p.born))
         left.remove(chosen)
         gone.append(chosen.instance_id)
     return tuple(gone)
+
+
+def _order(peer: Peer, policies: Sequence[str]) -> tuple[float, ...]:
+    return tuple(TERMINATION_POLICIES[policy](peer) for policy in policies)
 
 
 def place(subnets: Mapping[str, str], peers: Sequence[Peer]) -> str:
@@ -142,6 +149,17 @@ def place(subnets: Mapping[str, str], peers: Sequence[Peer]) -> str:
     zones = Counter(peer.zone for peer in peers)
     used = Counter(peer.subnet for peer in peers)
     return min(subnets, key=lambda subnet: (zones[subnets[subnet]], used[subnet]))
+
+
+TERMINATION_POLICIES: Mapping[str, Callable[[Peer], float]] = {
+    "AllocationStrategy": lambda _: 0.0,
+    "ClosestToNextInstanceHour": lambda _: 0.0,
+    "Default": lambda peer: peer.version,
+    "NewestInstance": lambda peer: -peer.born,
+    "OldestInstance": lambda peer: peer.born,
+    "OldestLaunchConfiguration": lambda peer: peer.version,
+    "OldestLaunchTemplate": lambda peer: peer.version,
+}
 
 
 def pause_s(failures: int) -> float:

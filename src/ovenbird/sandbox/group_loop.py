@@ -21,6 +21,7 @@ from moto.ec2.models.instances import Instance
 from moto.elbv2.exceptions import InvalidTargetError
 from moto.elbv2.models import FakeTargetGroup
 
+from ovenbird.sandbox.alarm_actions import publish
 from ovenbird.sandbox.group_decisions import (
     COMING,
     DEAD,
@@ -33,6 +34,7 @@ from ovenbird.sandbox.group_decisions import (
     victims,
 )
 from ovenbird.sandbox.group_model import Group, Member, Waiting, moment
+from ovenbird.sandbox.group_notices import NOTICES, notify
 from ovenbird.sandbox.loops import CONTROL, for_each
 from ovenbird.sandbox.targets import HEALTH
 
@@ -59,7 +61,11 @@ def tick(now: float) -> None:
             for group in backend.autoscaling_groups.values()
             if isinstance(group, Group)
         ]
-    for_each(groups, lambda group: _look_if_there(group, now))
+    try:
+        for_each(groups, lambda group: _look_if_there(group, now))
+    finally:
+        while NOTICES:
+            publish(*NOTICES.popleft())  # without the lock
 
 
 def _look_if_there(group: Group, now: float) -> None:
@@ -76,7 +82,7 @@ def look(group: Group, now: float) -> None:
     group.instance_states = [m for m in group.members if m.life is not Life.GONE]
     _balance(group, now)
     if group.status and not group.instance_states:
-        _forget(group)
+        forget(group)
 
 
 def _check(group: Group, member: Member, now: float) -> None:
@@ -125,6 +131,8 @@ def _enter(group: Group, member: Member, before: Life, now: float) -> None:
                 )
                 for hook in _hooks(group, member)
             }
+            for hook in _hooks(group, member):
+                notify(group, hook, member.instance_id)
             _progress(member, "MidLifecycleAction", 60)
         case Life.IN_SERVICE:
             member.in_service_at, member.waiting = now, {}
@@ -237,7 +245,8 @@ def _balance(group: Group, now: float) -> None:
 
 def _shrink(group: Group, number: int) -> None:
     before = len(group.live)
-    for instance_id in victims((member.peer for member in group.live), number):
+    peers = (member.peer for member in group.live)
+    for instance_id in victims(peers, number, policies=group.termination_policies):
         member = group.member(instance_id)
         if member is not None:
             leave(
@@ -314,7 +323,12 @@ def _run(group: Group) -> Instance:
         }
     else:
         template = {"LaunchTemplateId": version.template.id, "Version": str(version.number)}
-        source = {"launch_template": template, "instance_type": version.instance_type or "m1.small"}
+        only = [version.instance_type or "m1.small"]
+        source = {
+            "launch_template": template,
+            "instance_type": (group.instance_types or only)[0],
+            "instance_market_options": "spot" if group.next_is_spot else {},
+        }
     made = group.ec2_backend.run_instances(
         group.image_id if version is None else version.image_id,
         1,
@@ -329,12 +343,15 @@ def _run(group: Group) -> Instance:
     return made.instances[0]
 
 
-def _forget(group: Group) -> None:
+def forget(group: Group) -> None:
+    """Drop a group without instances, with all that is kept for it."""
     backend: AutoScalingBackend = group.autoscaling_backend
     backend.autoscaling_groups.pop(group.name, None)
     for name, hook in list(backend.lifecycle_hooks.items()):
         if hook.auto_scaling_group_name == group.name:
             del backend.lifecycle_hooks[name]
-    for name, policy in list(backend.policies.items()):
-        if policy.auto_scaling_group_name == group.name:
-            del backend.policies[name]
+    keeps: tuple[dict[str, Any], ...] = (backend.policies, backend.scheduled_actions)
+    for kept in keeps:
+        for name, thing in list(kept.items()):
+            if thing.auto_scaling_group_name == group.name:
+                del kept[name]

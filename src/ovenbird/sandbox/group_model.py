@@ -20,6 +20,7 @@ from typing import Any
 
 from moto.autoscaling import models
 from moto.autoscaling.exceptions import ValidationError
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
@@ -121,6 +122,29 @@ class Member(models.InstanceState):
             self.health_status, self.why_unhealthy = "Unhealthy", why
 
 
+class Policy(models.FakeScalingPolicy):
+    """A scaling policy: kept by group and name, and described with its alarms."""
+
+    __module__ = "moto.autoscaling.models"
+    enabled = True
+
+    @property
+    def key(self) -> str:
+        """Where the backend keeps it."""
+        return f"{self.auto_scaling_group_name}/{self.name}"
+
+    @property
+    def alarms(self) -> list[dict[str, str]]:
+        """The alarms that set it off."""
+        backend = self.autoscaling_backend
+        found = cloudwatch_backends[backend.account_id][backend.region_name].alarms
+        return [
+            {"AlarmName": alarm.name, "AlarmARN": alarm.alarm_arn}
+            for alarm in found.values()
+            if self.arn in (alarm.alarm_actions or [])
+        ]
+
+
 class Group(models.FakeAutoScalingGroup):
     """A group whose numbers are wishes."""
 
@@ -134,6 +158,9 @@ class Group(models.FakeAutoScalingGroup):
         self.quiet_until = 0.0  # Unix seconds; no launch before
         self.status: str | None = None
         self.dropped = False  # whether to terminate without draining and hooks
+        self.provided_launch_template_version: str | None = None
+        self.default_instance_warmup: int | None = None
+        self.max_instance_lifetime: int | None = None
         super().__init__(**named)
         self.created_time = utcnow().isoformat()  # moto's is local
         self.ask("created an AutoScalingGroup", before=0)
@@ -170,6 +197,36 @@ class Group(models.FakeAutoScalingGroup):
             return {name: self.ec2_backend.get_subnet(name).availability_zone for name in named}
         defaults = self.ec2_backend.get_default_subnets()
         return {defaults[zone].id: zone for zone in self.availability_zones}
+
+    @property
+    def launch_template(self) -> dict[str, Any] | None:
+        """The template, unless a mixed instances policy has it."""
+        return None if self.mixed_instances_policy else super().launch_template
+
+    @property
+    def instance_types(self) -> list[str]:
+        """The types of a mixed instances policy, the preferred one first."""
+        policy = self.mixed_instances_policy or {}
+        overrides = policy.get("LaunchTemplate", {}).get("Overrides", [])
+        return [one["InstanceType"] for one in overrides if one.get("InstanceType")]
+
+    @property
+    def spot_percent(self) -> int:
+        """Share of Spot Instances above the On-Demand base."""
+        return 100 - self._share("OnDemandPercentageAboveBaseCapacity", 100)
+
+    @property
+    def next_is_spot(self) -> bool:
+        """Whether the next instance is to be a Spot Instance."""
+        base = self._share("OnDemandBaseCapacity", 0)
+        above = len(self.live) + 1 - base
+        wanted = int(above * self.spot_percent / 100) if above > 0 else 0
+        spot = sum(m.instance.lifecycle == "spot" for m in self.live)
+        return spot < wanted
+
+    def _share(self, name: str, default: int) -> int:
+        policy = self.mixed_instances_policy or {}
+        return int(policy.get("InstancesDistribution", {}).get(name, default))
 
     @property
     def version(self) -> LaunchTemplateVersion | None:
@@ -224,7 +281,10 @@ class Group(models.FakeAutoScalingGroup):
         refuse_sizes(low, high, desired)
         if template := named.get("launch_template"):
             refuse_template(self.ec2_backend, template)
+        mixed = self.mixed_instances_policy
         super().update(**{**named, "desired_capacity": desired})
+        if not named.get("launch_template"):
+            self.mixed_instances_policy = self.mixed_instances_policy or mixed  # moto forgets it
         words = f"min: {low}, max: {high}, desired: {desired}"
         self.ask(f"update of AutoScalingGroup constraints to {words}", before=before)
         self.failures, self.quiet_until = 0, 0.0  # what was wrong may be mended

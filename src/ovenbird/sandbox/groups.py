@@ -5,8 +5,8 @@ lets lifecycle actions be answered. moto 5.2.5 has no activities and no lifecycl
 and looks at no ForceDelete.
 
 Source: moto/autoscaling/responses.py; Auto Scaling API reference, the actions named here.
-Not built: warm pools, instance refresh, mixed instances' overrides, tokens of lifecycle
-actions (they are known by instance), policies that alarms set off.
+Not built: instance refresh, tokens of lifecycle actions (they are known by instance), what
+`group_settings` names as without effect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from moto.autoscaling.models import autoscaling_backends
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
 
-from ovenbird.sandbox import templates
+from ovenbird.sandbox import group_settings, templates
 from ovenbird.sandbox.group_backend import GroupsBackend
 from ovenbird.sandbox.group_loop import tick
 from ovenbird.sandbox.group_model import Group, Member, Waiting
@@ -42,6 +42,7 @@ class _Turning:
 def install() -> None:
     """Put our versions in moto's place, those of launch templates too."""
     templates.install()
+    group_settings.install()
     setattr(models, "FakeAutoScalingGroup", Group)  # noqa: B010 - mypy: a class is no variable
     setattr(models, "InstanceState", Member)  # noqa: B010
     autoscaling_backends.backend = GroupsBackend

@@ -39,7 +39,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import convert_tag_spec
 from moto.ssm.models import ssm_backends
 
-from ovenbird.sandbox import encryption, image_model, snapshots
+from ovenbird.sandbox import encryption, image_model, launch_wishes, snapshots
 from ovenbird.sandbox.loops import CONTROL
 from ovenbird.sandbox.snapshots import find_snapshot
 
@@ -103,16 +103,7 @@ def _as_ec2(original: Any) -> Any:
             if earlier := _earlier(self, named.get("client_token"), asked):
                 return earlier
             template = _template(self, named.get("launch_template"))
-            ami = image_model.launchable(
-                _resolved(self, image_id or template.get("ImageId", "")), self.account_id
-            )
-            overrides = (
-                template.get("BlockDeviceMappings", []),
-                named.get("block_device_mappings") or [],
-            )
-            _check_snapshots(self, overrides)
-            devices = block_devices(ami, *overrides)
-            words = _completed(self, ami, template, named, has_groups=bool(groups))
+            ami, devices, words = _whole(self, image_id, template, named, has_groups=bool(groups))
             words["block_device_mappings"] = _sized(self, devices)
             try:
                 made: Reservation = original(self, ami.id, count, user_data, groups, **words)
@@ -123,10 +114,28 @@ def _as_ec2(original: Any) -> Any:
             refused = not _keys_allow(self, devices, by_group=by_group)
             for instance in made.instances:
                 _complete(instance, ami, devices, words["nics"])
+                launch_wishes.fulfil(instance, template)
                 instance.lacks_key = refused  # type: ignore[attr-defined]
             return made
 
     return run_instances
+
+
+def _whole(
+    backend: EC2Backend, image_id: str, template: Words, named: Words, *, has_groups: bool
+) -> tuple[Ami, dict[str, Words], Words]:
+    """Return a launch's image, block devices and words; what cannot be is refused."""
+    ami = image_model.launchable(
+        _resolved(backend, image_id or template.get("ImageId", "")), backend.account_id
+    )
+    launch_wishes.refuse(backend, template, named)
+    overrides = (
+        template.get("BlockDeviceMappings", []),
+        named.get("block_device_mappings") or [],
+    )
+    _check_snapshots(backend, overrides)
+    words = _completed(backend, ami, template, named, has_groups=has_groups)
+    return ami, block_devices(ami, *overrides), words
 
 
 def lacks_key(instance: Instance) -> bool:
@@ -306,9 +315,15 @@ def _complete(
 
 
 def _as_many(original: Any) -> Any:
-    """Launch as many as the call allows; moto launches as few."""
+    """Launch as many as the call allows; moto launches as few, and checks no dry run."""
 
     def run_instances(self: InstanceResponse) -> Any:
+        if self._get_bool_param("DryRun"):
+            named = launch_wishes.asked(self)
+            template = _template(self.ec2_backend, named["launch_template"])
+            image_id = self._get_param("ImageId")
+            has_groups = bool(self._get_param("SecurityGroups", []))
+            _whole(self.ec2_backend, image_id, template, named, has_groups=has_groups)
         self.params["MinCount"] = self._get_param("MaxCount") or self._get_param("MinCount", 1)
         return original(self)
 
