@@ -49,7 +49,7 @@ def test_a_release_that_failed_its_canary_has_the_status_of_the_unhealthy(line: 
     assert said.data["rollouts"][1]["verdicts"][0]["outcome"] == "fail"
     assert "failed at 10 %" in said.err
     shown = here(line.world, "release", "show")
-    assert "verdict at 10 %: fail, 1000 requests" in shown.out
+    assert "verdict at 10 %: fail, " in shown.out
     listed = here(line.world, "release", "list", "--json").data
     assert [found["phase"] for found in listed] == ["rolled_back", "promoted"]
 

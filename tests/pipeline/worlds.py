@@ -39,6 +39,8 @@ from ovenbird.domain.images import (
     SnapshotId,
 )
 from ovenbird.domain.janitor import Kind, Leftover
+from ovenbird.domain.judging import MetricSpec, Pair
+from ovenbird.domain.measuring import Measured, Sides, pair
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
 from ovenbird.domain.plans import CreateServerGroup, Mend, Weight
@@ -53,7 +55,6 @@ from ovenbird.domain.sharing import (
     ShareTarget,
 )
 from ovenbird.domain.traffic import MarkedRequests
-from ovenbird.domain.verdicts import Sample
 from ovenbird.pipeline.codec import decode, encode
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.store.opening import open_store
@@ -523,23 +524,40 @@ class Left:
 
 
 class Traffic:
-    """A thousand requests for each group, unless nobody calls."""
+    """A thousand requests of each group in each period, unless nobody calls.
+
+    Periods of the clock count as seconds: sources have none that are shorter.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def samples(
-        self, names: Sequence[ServerGroupName], *, since: datetime, until: datetime, slow_s: float
-    ) -> tuple[Sample, ...]:
+    def pairs(self, specs: Sequence[MetricSpec], sides: Sides) -> tuple[Pair, ...]:
         state = self._world.look()
-        requests = 0.0 if state.silent else 1000.0
-        return tuple(
-            Sample(
-                name=name, since=since, until=until, requests=requests, slow=0.0,
-                errors=requests / 5 if state.groups[str(name)].version in state.bad else 0.0,
+        requests = 0 if state.silent else 1000
+        periods = max(1, int((sides.until - sides.since).total_seconds() / PERIOD_S))
+
+        def measured(name: ServerGroupName, what: str) -> Measured:
+            is_bad = what == "errors" and state.groups[str(name)].version in state.bad
+            times = range(periods) if requests else ()
+            return Measured(
+                found=dict.fromkeys(times, requests / 5 if is_bad else 0.0),
+                total=dict.fromkeys(times, requests),
             )
-            for name in names
-        )  # fmt: skip
+
+        return tuple(
+            pair(
+                spec,
+                (measured(sides.canary, spec.name), measured(sides.baseline, spec.name)),
+                range(periods),
+            )
+            for spec in specs
+        )
+
+    def missing(
+        self, specs: Sequence[MetricSpec], group: ServerGroupName | None
+    ) -> tuple[str, ...]:
+        return ()
 
     def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
         state = self._world.look()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,8 +17,10 @@ from moto.sns.models import sns_backends
 from ovenbird.aws.alarms import NAMESPACE, Alarms, dimensions
 from ovenbird.aws.launch_requests import Surroundings
 from ovenbird.aws.metrics import Metrics
-from ovenbird.domain.apps import AlarmSpec
+from ovenbird.domain.apps import AlarmSpec, JudgePolicy, metrics_of
 from ovenbird.domain.errors import NotFound
+from ovenbird.domain.judging import CloudWatchSource, Counts, MetricSpec, Value
+from ovenbird.domain.measuring import Sides
 from ovenbird.domain.names import ServerGroupName, target_group_name
 from ovenbird.sandbox import alarms
 from ovenbird.sandbox.endpoint import Endpoint
@@ -246,6 +248,13 @@ class Group:
             data.append({"MetricName": name, "Values": [1.0], "Counts": [errors], **rest})
         cloudwatch_backends[PRODUCTION][REGION].put_metric_data(NAMESPACE, data)
 
+    def put(self, at: float, namespace: str, metric: str, value: float) -> None:
+        """Publish one number of the group, as its instances' agents do."""
+        time_, name = datetime.fromtimestamp(at, tz=UTC), str(self.name)
+        where = [{"Name": "AutoScalingGroupName", "Value": name}]
+        data = {"MetricName": metric, "Value": value, "Timestamp": time_, "Dimensions": where}
+        cloudwatch_backends[PRODUCTION][REGION].put_metric_data(namespace, [data])
+
     def raw(self, endpoint: Endpoint, word: str) -> Any:
         name = f"{self.name}-{word}"
         answer = endpoint.production.cloudwatch.describe_alarms(AlarmNames=[name])
@@ -257,27 +266,96 @@ def group(endpoint: Endpoint) -> Group:
     return Group(endpoint)
 
 
-def test_samples_count_whole_periods_of_each_group(endpoint: Endpoint, group: Group) -> None:
+def counts(side: Sequence[Counts] | Sequence[Value]) -> list[Counts]:
+    return [item for item in side if isinstance(item, Counts)]
+
+
+def values(side: Sequence[Counts] | Sequence[Value]) -> list[Value]:
+    return [item for item in side if isinstance(item, Value)]
+
+
+def sides(canary: ServerGroupName, baseline: ServerGroupName, begin: float, end: float) -> Sides:
+    return Sides(
+        canary=canary, baseline=baseline, slow_s=0.5,
+        since=datetime.fromtimestamp(begin, tz=UTC), until=datetime.fromtimestamp(end, tz=UTC),
+    )  # fmt: skip
+
+
+def test_pairs_hold_whole_periods_of_both_groups(endpoint: Endpoint, group: Group) -> None:
     other, begin = Group(endpoint), base()
     for second in range(5):
         group.count(begin + second, requests=10, errors=second, seconds=0.7)
         other.count(begin + second, requests=1)
-    since = datetime.fromtimestamp(begin + 0.5, tz=UTC)
-    until = datetime.fromtimestamp(begin + 4.5, tz=UTC)
+    asked = sides(group.name, other.name, begin + 0.5, begin + 4.5)
 
-    one, two = group.metrics.samples([group.name, other.name], since=since, until=until, slow_s=0.5)
+    errors, slow = group.metrics.pairs(metrics_of(JudgePolicy()), asked)
 
-    assert (one.requests, one.errors, one.slow) == (30, 6, 30)
-    assert (two.name, two.requests, two.errors, two.slow) == (other.name, 3, 0, 0)
-    assert (one.since.timestamp(), one.until.timestamp()) == (begin + 1, begin + 4)
+    assert [(c.total, c.bad) for c in counts(errors.canary)] == [(10, 1), (10, 2), (10, 3)]
+    assert [(c.total, c.bad) for c in counts(slow.canary)] == [(10, 10)] * 3
+    assert [(c.total, c.bad) for c in counts(errors.baseline)] == [(1, 0)] * 3
+    assert [c.at.timestamp() for c in counts(errors.canary)] == [begin + n for n in (1, 2, 3)]
 
 
-def test_samples_of_a_group_without_a_target_group(group: Group) -> None:
-    now = datetime.fromtimestamp(base(), tz=UTC)
+def test_custom_metrics_and_expressions_are_read_with_those_of_the_balancer(
+    endpoint: Endpoint, group: Group
+) -> None:
+    other, begin, namespace = Group(endpoint), base(), f"Test/{uuid.uuid4()}"
+    for second in range(3):
+        for one, factor in ((group, 3.0), (other, 1.0)):
+            one.put(begin + second, namespace, "busy", factor * 10)
+            one.put(begin + second, namespace, "jobs", factor * 2)
+    where = {"AutoScalingGroupName": "{server_group}"}
+    plain = CloudWatchSource(namespace=namespace, metric="busy", dimensions=where)
+    ratio = CloudWatchSource(
+        expression="busy / FILL(jobs, 1) + 1", dimensions=where,
+        metrics={name: (namespace, name, "Sum") for name in ("busy", "jobs")},
+    )  # fmt: skip
+    specs = (
+        MetricSpec(name="busy", source=plain),
+        *metrics_of(JudgePolicy()),
+        MetricSpec(name="ratio", source=ratio),
+    )
+
+    busy, errors, _, rate = group.metrics.pairs(
+        specs, sides(group.name, other.name, begin, begin + 4)
+    )
+
+    assert [v.value for v in values(busy.canary)] == [30.0] * 3
+    assert [v.value for v in values(busy.baseline)] == [10.0] * 3
+    assert (errors.canary, errors.baseline) == ((), ())  # nobody called
+    assert [v.value for v in values(rate.canary)] == [6.0] * 3
+
+
+def test_a_metric_that_does_not_exist_is_told_with_what_is_there(
+    endpoint: Endpoint, group: Group
+) -> None:
+    namespace = f"Test/{uuid.uuid4()}"
+    group.put(base(), namespace, "QueueLength", 1.0)
+    where = {"AutoScalingGroupName": "{server_group}"}
+    specs = [
+        MetricSpec(
+            name=name, source=CloudWatchSource(namespace=namespace, metric=metric, dimensions=where)
+        )
+        for name, metric in (("there", "QueueLength"), ("misspelt", "QueueLenght"))
+    ]
+
+    mine = group.metrics.missing(specs, group.name)
+    others = group.metrics.missing(specs[:1], Group(endpoint).name)
+    anywhere = group.metrics.missing(specs, None)
+
+    where_told = f"`{namespace}` with AutoScalingGroupName={group.name}"
+    told_of = f"Metric `misspelt`: CloudWatch has no `QueueLenght` in {where_told}"
+    assert mine == (f"{told_of}; did you mean `QueueLength`?",)
+    assert len(others) == 1
+    assert "look at `dimensions`" in others[0]
+    assert [sentence.split(":")[0] for sentence in anywhere] == ["Metric `misspelt`"]
+
+
+def test_pairs_of_a_group_without_a_target_group(group: Group) -> None:
     gone = ServerGroupName.parse("gone-prod-v001")
 
     with pytest.raises(NotFound):
-        group.metrics.samples([gone], since=now - timedelta(seconds=9), until=now, slow_s=1)
+        group.metrics.pairs(metrics_of(JudgePolicy()), sides(gone, group.name, base(), base() + 9))
 
 
 def test_an_error_rate_alarm_fires_and_recovers(endpoint: Endpoint, group: Group) -> None:

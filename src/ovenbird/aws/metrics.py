@@ -1,27 +1,37 @@
-"""What the load balancer counted for server groups, in one call for all of them."""
+"""What CloudWatch knows of a canary and of the group beside it: both sides in one call."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ovenbird.aws.alarms import NAMESPACE, Alarms, dimensions
+from ovenbird.aws.alarms import Alarms, dimensions
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
-from ovenbird.domain.errors import NotFound
+from ovenbird.aws.metric_queries import Asked, Call, Math, Side, Stat, asked, calls
+from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound
+from ovenbird.domain.judging import (
+    CloudWatchSource,
+    MetricSource,
+    MetricSpec,
+    Pair,
+    PrometheusSource,
+)
+from ovenbird.domain.measuring import Measured, Series, Sides, pair
 from ovenbird.domain.names import ServerGroupName, target_group_name
-from ovenbird.domain.verdicts import Sample
+
+_NOTHING: Series = {}
 
 
 class Metrics:
-    """The :class:`ovenbird.domain.ports.Metrics` that asks CloudWatch.
+    """The :class:`ovenbird.domain.metric_ports.Metrics` that asks CloudWatch.
 
     Answers that the load balancer gave by itself (``HTTPCode_ELB_5XX_Count``) belong to
     no target group and are not counted.
 
-    Permissions: cloudwatch:GetMetricData, cloudwatch:DescribeAlarms,
+    Permissions: cloudwatch:GetMetricData, cloudwatch:ListMetrics, cloudwatch:DescribeAlarms,
     elasticloadbalancing:DescribeTargetGroups.
     """
 
@@ -32,80 +42,106 @@ class Metrics:
         self._period = max(1, round(period_s))
         self._alarms = Alarms(account, listener_arn=listener_arn, period_s=period_s)
 
-    def samples(
-        self, names: Sequence[ServerGroupName], *, since: datetime, until: datetime, slow_s: float
-    ) -> tuple[Sample, ...]:
-        """Return one sample for each name, in their order, over the same whole periods.
+    def pairs(self, specs: Sequence[MetricSpec], sides: Sides) -> tuple[Pair, ...]:
+        """Return what both sides did, by whole periods, for each metric in their order.
 
-        Only periods that lie inside the stretch are counted: the one in which the weights
-        changed is neither before nor after. The sample says which stretch that is.
-
-        Args:
-            names: Server groups behind the same load balancer.
-            since: Begin of the stretch.
-            until: Its end, not included.
-            slow_s: Seconds from which an answer is slow.
+        All metrics of both sides are read in one call for each 500 series.
 
         Raises:
             NotFound: A server group has no target group.
+            InvalidRequest: CloudWatch does not understand a metric.
+            CloudError: AWS refused a call, or may not show a metric.
         """
-        start = math.ceil(since.timestamp() / self._period) * self._period
-        end = math.floor(until.timestamp() / self._period) * self._period
-        totals = self._totals(names, start, end, slow_s) if end > start else {}
-        return tuple(
-            Sample(
-                name=name,
-                since=datetime.fromtimestamp(start, tz=UTC),
-                until=datetime.fromtimestamp(max(start, end), tz=UTC),
-                requests=totals.get(f"requests{place}", 0.0),
-                errors=totals.get(f"errors{place}", 0.0),  # a missing series means 0
-                slow=totals.get(f"slow{place}", 0.0),
+        periods = sides.periods(self._period)
+        both = self._both(specs, (sides.canary, sides.baseline))
+        questions = {
+            (spec.name, side.server_group): asked(_source(spec), side, sides.slow_s)
+            for spec in specs
+            for side in both
+        }
+        wanted = (one for pair_ in questions.values() for one in pair_ if one is not None)
+        found = self._read(wanted, periods) if periods else {}
+        measured = {
+            key: Measured(
+                found=found.get(one, _NOTHING),
+                total=found.get(total, _NOTHING) if total else _NOTHING,
             )
-            for place, name in enumerate(names)
+            for key, (one, total) in questions.items()
+        }
+        canary, baseline = (side.server_group for side in both)
+        return tuple(
+            pair(spec, (measured[spec.name, canary], measured[spec.name, baseline]), periods)
+            for spec in specs
+        )
+
+    def missing(
+        self, specs: Sequence[MetricSpec], group: ServerGroupName | None
+    ) -> tuple[str, ...]:
+        """Return a sentence for each metric that CloudWatch does not have.
+
+        What the load balancer counts is always there, once there are requests.
+
+        Args:
+            specs: Those of CloudWatch are looked at.
+            group: A server group that serves, whose metrics must be there; None to look for
+                the metrics of any.
+
+        Raises:
+            CloudError: AWS refused a call.
+        """
+        plain = [spec for spec in specs if isinstance(spec.source, CloudWatchSource)]
+        (side,) = self._both(plain, (group,)) if group else (None,)
+        return tuple(
+            sentence
+            for spec in plain
+            for sentence in self._missing_of(spec.name, _source(spec), side)
         )
 
     def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
         """Return which of these alarms fire, and why."""
         return self._alarms.firing(alarms)
 
-    def _totals(
-        self, names: Sequence[ServerGroupName], start: float, end: float, slow_s: float
-    ) -> dict[str, float]:
-        # Source: CloudWatch user guide, "Statistics definitions": TC(x:) counts values above x.
-        wanted = (
-            ("requests", "RequestCount", "Sum"),
-            ("errors", "HTTPCode_Target_5XX_Count", "Sum"),
-            ("slow", "TargetResponseTime", f"TC({slow_s:g}:)"),
-        )
-        groups = self._target_groups(names)
-        queries = [
-            self._query(f"{key}{place}", metric, stat, groups[name])
-            for place, name in enumerate(names)
-            for key, metric, stat in wanted
-        ]
-        totals: dict[str, float] = {}
-        with cloud_errors("reading the load balancer's metrics"):
+    def _read(self, wanted: Iterable[Asked], periods: range) -> dict[Asked, Series]:
+        found: dict[Asked, Series] = {}
+        for call in calls(wanted, self._period):
+            series = self._answer(call, periods)
+            found |= {one: series.get(name, {}) for one, name in call.ids.items()}
+        return found
+
+    def _answer(self, call: Call, periods: range) -> dict[str, dict[int, float]]:
+        series: dict[str, dict[int, float]] = {}
+        with cloud_errors("reading metrics"):
             pages = self._cloudwatch.get_paginator("get_metric_data").paginate(
-                MetricDataQueries=queries,
-                StartTime=datetime.fromtimestamp(start, tz=UTC),
-                EndTime=datetime.fromtimestamp(end, tz=UTC),
+                MetricDataQueries=call.queries,
+                StartTime=datetime.fromtimestamp(periods.start, tz=UTC),
+                EndTime=datetime.fromtimestamp(periods.stop, tz=UTC),
             )
             for page in pages:
-                for series in page["MetricDataResults"]:
-                    key = series["Id"]
-                    totals[key] = totals.get(key, 0.0) + math.fsum(series.get("Values", ()))
-        return totals
+                for one in page["MetricDataResults"]:
+                    _refuse_hidden(one)
+                    at = (int(time.timestamp()) for time in one.get("Timestamps", ()))
+                    numbers = zip(at, one.get("Values", ()), strict=True)
+                    series.setdefault(one["Id"], {}).update(numbers)
+        return series
 
-    def _query(self, key: str, metric: str, stat: str, target_group: str) -> Any:
-        where = dimensions(target_group=target_group, listener=self._listener)
-        return {
-            "Id": key,
-            "MetricStat": {
-                "Metric": {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": where},
-                "Period": self._period,
-                "Stat": stat,
-            },
-        }
+    def _both(
+        self, specs: Sequence[MetricSpec], names: Sequence[ServerGroupName]
+    ) -> tuple[Side, ...]:
+        """Return each group's names in dimensions; target groups only if some metric asks."""
+        of_balancer = [spec.name for spec in specs if _is_of_balancer(spec.source)]
+        if not of_balancer:
+            return tuple(Side(server_group=str(name)) for name in names)
+        if not self._listener:
+            raise InvalidRequest(
+                f"Metric `{of_balancer[0]}` is of a load balancer, and the environment has none",
+                hint="Give `judge.metrics` that the instances or Prometheus have",
+            )
+        return tuple(self._side(name, arn) for name, arn in self._target_groups(names).items())
+
+    def _side(self, name: ServerGroupName, arn: str) -> Side:
+        where = dimensions(target_group=arn, listener=self._listener)
+        target_group, balancer = (one["Value"] for one in where)
+        return Side(server_group=str(name), target_group=target_group, load_balancer=balancer)
 
     def _target_groups(self, names: Sequence[ServerGroupName]) -> dict[ServerGroupName, str]:
         wanted = {target_group_name(name): name for name in names}
@@ -119,4 +155,61 @@ class Metrics:
         for name in names:
             if name not in found:
                 raise NotFound(f"`{name}` has no target group", hint="Was it decommissioned?")
-        return found
+        return {name: found[name] for name in names}
+
+    def _missing_of(self, name: str, source: Any, side: Side | None) -> Iterator[str]:
+        one, total = asked(source, side or Side(server_group=""), 0.0)
+        stats = [stat for _, stat in one.inputs] if isinstance(one, Math) else [one]
+        for stat in (*stats, *((total,) if total else ())):
+            if not self._exists(stat, exactly=side is not None):
+                yield self._absence(name, stat, with_dimensions=side is not None)
+
+    def _exists(self, stat: Stat, *, exactly: bool) -> bool:
+        found = self._listed(Namespace=stat.namespace, MetricName=stat.metric)
+        return any(not exactly or where == set(stat.dimensions) for _, where in found)
+
+    def _absence(self, name: str, stat: Stat, *, with_dimensions: bool) -> str:
+        where = ", ".join(f"{key}={value}" for key, value in stat.dimensions)
+        of = f" with {where or 'no dimensions'}" if with_dimensions else ""
+        text = f"Metric `{name}`: CloudWatch has no `{stat.metric}` in `{stat.namespace}`{of}"
+        known = {metric for metric, _ in self._listed(Namespace=stat.namespace)}
+        near = difflib.get_close_matches(stat.metric, known, n=1)
+        if stat.metric in known:
+            return f"{text}; other dimensions it has: look at `dimensions`"
+        return f"{text}; did you mean `{near[0]}`?" if near else text
+
+    def _listed(self, **asked_for: str) -> Iterator[tuple[str, set[tuple[str, str]]]]:
+        pages: Any = self._cloudwatch.get_paginator("list_metrics")
+        with cloud_errors("looking for metrics"):
+            for page in pages.paginate(**asked_for):
+                for one in page["Metrics"]:
+                    where = {(d["Name"], d["Value"]) for d in one.get("Dimensions", ())}
+                    yield one["MetricName"], where
+
+
+def _source(spec: MetricSpec) -> Any:
+    if isinstance(spec.source, PrometheusSource):
+        raise TypeError(f"`{spec.name}` is not in CloudWatch")
+    return spec.source
+
+
+def _is_of_balancer(source: MetricSource) -> bool:
+    if not isinstance(source, CloudWatchSource):
+        return True
+    texts = (source.expression, source.metric, *source.dimensions.values())
+    return any("{target_group}" in text or "{load_balancer}" in text for text in texts)
+
+
+def _refuse_hidden(series: Mapping[str, Any]) -> None:
+    """Raise if CloudWatch could not, or may not, answer a query.
+
+    Raises:
+        CloudError: So it is. Source: CloudWatch API reference, MetricDataResult.
+    """
+    if series.get("StatusCode") in {"Forbidden", "InternalError"}:
+        said = "; ".join(str(one.get("Value", "")) for one in series.get("Messages", ()))
+        raise CloudError(
+            f"CloudWatch does not show `{series.get('Label', series['Id'])}`:"
+            f" {series['StatusCode']}{f', {said}' if said else ''}",
+            hint="The environment's role needs cloudwatch:GetMetricData for it",
+        )

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from ovenbird.config import manifest_schema as schema
 from ovenbird.config.documents import MEND, read
+from ovenbird.config.judge_policies import judge_policy
 from ovenbird.config.launching import launch_spec
 from ovenbird.config.packages import build_spec, package_specs, version_spec
 from ovenbird.config.recipes import recipe
@@ -19,7 +20,6 @@ from ovenbird.domain.apps import (
     Canary,
     EnvironmentSpec,
     Health,
-    JudgePolicy,
     Strategy,
 )
 from ovenbird.domain.clusters import Capacity
@@ -32,9 +32,6 @@ MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
 LATER = MappingProxyType(
     {
         "*.baseline": "the canary is judged against the old server group",
-        "*.metrics": "use `max_error_rate_increase` and `max_slow_share_increase`",
-        "*.pass": "use `confidence`",
-        "*.marginal": "use `confidence`",
     }
 )
 
@@ -113,7 +110,7 @@ def _environment(name: str, raw: schema.EnvironmentPart) -> EnvironmentSpec:
         name=name,
         capacity=Capacity(**raw.capacity.model_dump()),
         strategy=_strategy(raw.strategy),
-        judge=JudgePolicy(**raw.judge.model_dump()),
+        judge=judge_policy(raw.judge),
         alarms=alarms,
         approval=raw.approval == "required",
         instance_type=raw.instance_type,

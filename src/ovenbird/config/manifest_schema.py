@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ovenbird.config.documents import Strict
+from ovenbird.config.judge_schema import JudgePart
 from ovenbird.config.launch_schema import LaunchPart, ThingName, check_placeholders
 from ovenbird.config.package_schema import FurtherPackagePart, PackagePart
 from ovenbird.config.recipe_schema import RecipePart
@@ -21,7 +22,6 @@ from ovenbird.config.words import (
     PackageName,
     Phrase,
     Seconds,
-    Share,
     VariableName,
     Words,
     matches,
@@ -110,16 +110,6 @@ class StrategyPart(Strict):
         if isinstance(value, dict) and len(value) != 1:
             raise ValueError("must be one strategy: `all_at_once` or `canary`")
         return value
-
-
-class JudgePart(Strict):
-    """When a canary is worse than the group it stands beside."""
-
-    max_error_rate_increase: Share = 0.01
-    slow_s: Seconds = 0.5
-    max_slow_share_increase: Share = 0.05
-    min_requests: Annotated[int, Field(ge=1)] = 30
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
 
 
 class AlarmPart(Strict):

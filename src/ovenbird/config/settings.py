@@ -21,6 +21,7 @@ from ovenbird.config.words import Arn
 from ovenbird.domain.errors import InvalidRequest, NotFound
 
 WORD = r"^[a-z][a-z0-9.]*$"  # goes into names of clusters and suites: no hyphens
+REFERENCE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)?$"  # read when needed, never kept
 START = "Run `ovenbird sandbox up`, or write one and name it with `--settings`"
 
 
@@ -176,6 +177,8 @@ class EnvironmentSettings(Strict):
             that bakes where that is copied to another Region for it.
         url: The address at which people reach the listener.
         alarm_topics: SNS topics that alarms of server groups tell, unless they name others.
+        prometheus_url: Where its Prometheus answers; empty for none.
+        prometheus_token: Reference to a bearer token, ``env:NAME`` or ``file:/PATH``.
     """
 
     account_id: AccountId
@@ -193,6 +196,8 @@ class EnvironmentSettings(Strict):
     images: Literal["share", "copy"] = "share"
     kms_key: str = ""
     alarm_topics: tuple[Arn, ...] = ()
+    prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s@?#]+)?$")] = ""
+    prometheus_token: Annotated[str, Field(pattern=REFERENCE)] = ""
 
     @model_validator(mode="after")
     def _first_listener(self) -> EnvironmentSettings:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.guards import Guards
 from ovenbird.domain.images import ImageSpec
 from ovenbird.domain.judging import LoadBalancerSource, Method, MetricSpec
 from ovenbird.domain.launching import LaunchSpec
@@ -149,6 +150,7 @@ class JudgePolicy:
         marginal_score: Score from which on it is ``marginal``; below is ``fail``.
         group_weights: Group of metrics → its percentage of the score (``compare``); groups that
             are not named share the rest.
+        guards: What the canary's instances may do.
     """
 
     max_error_rate_increase: float = 0.01
@@ -164,6 +166,7 @@ class JudgePolicy:
     pass_score: float = 95.0
     marginal_score: float = 75.0
     group_weights: Mapping[str, float] = field(default_factory=dict)
+    guards: Guards = field(default_factory=Guards)
 
 
 def metrics_of(policy: JudgePolicy) -> tuple[MetricSpec, ...]:

@@ -22,7 +22,6 @@ from ovenbird.domain.plans import CreateServerGroup, Mend, Weight
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.sharing import Key
 from ovenbird.domain.traffic import MarkedRequests
-from ovenbird.domain.verdicts import Sample
 
 Progress = Callable[[str], None]
 """Takes one sentence about what is happening now, for a person who waits."""
@@ -388,13 +387,3 @@ class ServerGroups(Protocol):
     def mend(self, wanted: Mend) -> None: ...
 
     def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]: ...
-
-
-class Metrics(Protocol):
-    """What the load balancer counted, and which alarms fire."""
-
-    def samples(
-        self, names: Sequence[ServerGroupName], *, since: datetime, until: datetime, slow_s: float
-    ) -> tuple[Sample, ...]: ...
-
-    def firing(self, alarms: Sequence[str]) -> Mapping[str, str]: ...

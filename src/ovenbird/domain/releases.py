@@ -11,6 +11,7 @@ from ovenbird.domain.events import Event
 from ovenbird.domain.images import ImageId
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
+from ovenbird.domain.verdicts import MetricVerdict
 
 STAGES = ("build", "publish", "bake", "boot", "share")  # of a release, before its rollouts
 
@@ -135,6 +136,8 @@ class VerdictGiven:
     Args:
         canary_requests: Requests that the canary answered while it was observed.
         observed_s: Seconds from the beginning of the observation to this verdict.
+        metrics: What was found of each metric; empty where a guard spoke first.
+        score: Of ``compare``, 0..100.
     """
 
     step_percent: int
@@ -142,6 +145,8 @@ class VerdictGiven:
     canary_requests: float
     observed_s: float
     reasons: tuple[str, ...]
+    metrics: tuple[MetricVerdict, ...] = ()
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

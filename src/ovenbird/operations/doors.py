@@ -40,13 +40,16 @@ from ovenbird.packaging.repositories.cataloged import CatalogedRepository
 from ovenbird.packaging.repositories.image_evidence import ImageEvidence
 from ovenbird.pipeline.ports import Environment, Ports
 from ovenbird.stages.build import Sign
+from ovenbird.stages.measuring import Measuring
 from ovenbird.store.records import Store
 from ovenbird.system.boots.boot_containers import ContainerBoots
 from ovenbird.system.boots.qemu import QemuBoots
 from ovenbird.system.clock import SystemClock
 from ovenbird.system.directory_storage import DirectoryStorage
+from ovenbird.system.prometheus import Prometheus
 from ovenbird.system.rooms.build_rooms import BaseRooms
 from ovenbird.system.rooms.rootless import workshop_here
+from ovenbird.system.secret_references import read_secret
 
 ANSWERS_WITHIN_S = 3.0  # a connection to an endpoint on this host takes less than a millisecond
 
@@ -317,7 +320,12 @@ def _environment(
         account_id=found.account_id,
         images=Ec2Images(account),
         groups=ServerGroups(account, network, clock=clock, period_s=period_s),
-        metrics=Metrics(account, listener_arn=found.listener_arn, period_s=period_s),
+        metrics=Measuring(
+            cloud=Metrics(account, listener_arn=found.listener_arn, period_s=period_s),
+            queries=_prometheus(found, period_s),
+            environment=name,
+            clock=clock,
+        ),
         period_s=period_s,
         uses=AccountUses(account, environment=name),
         lives=ImageLives(account),
@@ -332,6 +340,14 @@ def _environment(
         ),
         left=(Orphans(account, environment=name),),
     )
+
+
+def _prometheus(found: EnvironmentSettings, period_s: float) -> Prometheus | None:
+    if not found.prometheus_url:
+        return None
+    reference = found.prometheus_token
+    token = partial(read_secret, reference) if reference else None
+    return Prometheus(found.prometheus_url, period_s=period_s, token=token)
 
 
 def _sharing_in(settings: Settings, clock: Clock, region: str) -> Ec2Sharing:

@@ -27,7 +27,9 @@ from ovenbird.domain import (
     contents,
     errors,
     events,
+    guards,
     images,
+    judging,
     launching,
     names,
     packages,
@@ -42,8 +44,8 @@ from ovenbird.domain.errors import OvenbirdError
 
 TYPE = "type"
 MODULES = (
-    apps, catalog, clusters, contents, events, images, launching, names, packages, plans,
-    recipes, relations, releases, sources, verdicts,
+    apps, catalog, clusters, contents, events, guards, images, judging, launching, names,
+    packages, plans, recipes, relations, releases, sources, verdicts,
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ovenbird.domain.image_ports import Boots, ImageEvidence
 from ovenbird.domain.images import BaseSource, Image
 from ovenbird.domain.janitor import Leftovers
+from ovenbird.domain.metric_ports import Metrics
 from ovenbird.domain.ports import (
     BakeWorkshop,
     BaseImages,
@@ -18,7 +19,6 @@ from ovenbird.domain.ports import (
     ImageLives,
     Images,
     ImageUses,
-    Metrics,
     Repository,
     ServerGroups,
     Snapshots,

@@ -10,6 +10,7 @@ what cannot be tidied after that is told and left for the next time, never retre
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from dbos import DBOS
 
@@ -17,8 +18,11 @@ from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import OvenbirdError
 from ovenbird.domain.plans import Action, Judge, Plan
 from ovenbird.domain.releases import Ending, Phase, RolloutRequest
-from ovenbird.domain.verdicts import Outcome
+from ovenbird.domain.strategies.refusals import PERIODS_PER_STEP
+from ovenbird.domain.verdicts import Outcome, Verdict
+from ovenbird.pipeline import judge_steps as looking
 from ovenbird.pipeline import rollout_steps as work
+from ovenbird.pipeline.judge_steps import At
 from ovenbird.pipeline.steps import pause, recorded, recorded_always
 
 EXTENSIONS = 3  # a step without enough data is observed up to so many times as long
@@ -49,9 +53,10 @@ def rollout(request: RolloutRequest, app: AppSpec) -> Ending:
 
 def _carry_out(request: RolloutRequest, actions: tuple[Action, ...], period_s: float) -> None:
     alarms: tuple[str, ...] = ()
+    steps = sum(isinstance(action, Judge) for action in actions)
     for number, action in enumerate(actions):
         if isinstance(action, Judge):
-            _judge(request, number, action, period_s)
+            _judge(request, At(action=number, look=0, steps=steps), action, period_s)
             alarms = action.alarms  # from now on the canary has traffic, and alarms mean it
         else:
             name = f"{request.environment}/{step_name(action)}"
@@ -70,21 +75,34 @@ def _tidy(request: RolloutRequest, actions: tuple[Action, ...], begin: int) -> N
             recorded_always(f"{where}/left", release_id, work.left, action, str(error))
 
 
-def _judge(request: RolloutRequest, number: int, action: Judge, period_s: float) -> None:
-    """Look once in each metric period; a failure ends it early, missing data make it longer."""
+def _judge(request: RolloutRequest, at: At, action: Judge, period_s: float) -> None:
+    """Look once in each metric period, until it can be told; missing data make it longer."""
     where, release_id = request.environment, request.release_id
-    since = recorded(f"{where}/judge", release_id, work.begin_look, request, action)
+    since = recorded(f"{where}/judge", release_id, looking.begin_look, request, at, action)
     looks = max(1, round(action.observe_s / period_s))
     for turn in range(1, looks * EXTENSIONS + 1):
         pause(period_s)
-        at = (number, turn)
-        verdict = recorded(f"{where}/look", release_id, work.look, request, at, action, since)
-        enough = verdict.outcome is not Outcome.NOT_ENOUGH_DATA and turn >= looks
-        if enough or verdict.outcome is Outcome.FAIL or turn == looks * EXTENSIONS:
-            length = (number, round(turn * period_s))
-            name = f"{where}/judged"
-            recorded(name, release_id, work.judged, request, length, action, verdict)
+        name, now = f"{where}/look", replace(at, look=turn)
+        verdict = recorded(name, release_id, looking.look, request, now, action, since)
+        if _can_tell(verdict, turn, looks) or turn == looks * EXTENSIONS:
+            seconds = round(turn * period_s)
+            name, args = f"{where}/judged", (request, now, action, verdict, seconds)
+            recorded(name, release_id, looking.judged, *args)
             return
+
+
+def _can_tell(verdict: Verdict, turn: int, looks: int) -> bool:
+    """Tell whether a look ends the step: at its end, or with evidence that stays.
+
+    Args:
+        verdict: What the look found.
+        turn: The look's number, from 1.
+        looks: How many of them fit into the step's time.
+    """
+    if verdict.outcome is Outcome.NOT_ENOUGH_DATA:
+        return False
+    is_soon = verdict.outcome is Outcome.FAIL or turn >= PERIODS_PER_STEP
+    return (verdict.is_final and is_soon) or turn >= looks
 
 
 def _retreat(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:

@@ -9,20 +9,18 @@ from datetime import datetime
 from ovenbird.domain import retreats
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.errors import Aborted, Conflict, NotFound, OvenbirdError, Unhealthy
+from ovenbird.domain.metric_ports import Metrics
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import (
     Action,
     CreateServerGroup,
     Disable,
-    Judge,
     Plan,
     SetWeights,
     describe,
 )
-from ovenbird.domain.ports import Metrics
 from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
 from ovenbird.domain.rollouts import plan_rollout
-from ovenbird.domain.verdicts import Outcome, Verdict
 from ovenbird.pipeline.hands import changed_by_hand
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import judge
@@ -173,77 +171,6 @@ def perform(
 def left(step: Step, action: Action, why: str) -> None:
     """Say that an action of the tidying was left undone; the next rollout plans it again."""
     step.note("warning", f"Left undone: {describe(action)}: {why}")
-
-
-def begin_look(step: Step, request: RolloutRequest, action: Judge) -> datetime:
-    """Return the time from which the canary is observed."""
-    groups = step.ports.environments[request.environment].groups
-    check(action, groups.get_cluster(request.cluster, request.environment))
-    step.say(describe(action))
-    return step.ports.clock.now()
-
-
-def look(step: Step, request: RolloutRequest, at: tuple[int, int], action: Judge,
-         since: datetime) -> Verdict:  # fmt: skip
-    """Judge what the canary did until now, and keep the verdict.
-
-    Args:
-        step: Ports.
-        request: The rollout.
-        at: Number of the action in the plan, and of the look.
-        action: What is judged.
-        since: When the observation began.
-    """
-    metrics = step.ports.environments[request.environment].metrics
-    verdict = judge.look(action, since=since, metrics=metrics, clock=step.ports.clock)
-    step.ports.store.put_verdict(
-        request.rollout_id,
-        action=at[0],
-        look=at[1],
-        step_percent=action.step_percent,
-        verdict=verdict,
-    )
-    seconds = (step.ports.clock.now() - since).total_seconds()
-    requests = verdict.canary.requests if verdict.canary else 0
-    # A pass needs no reasons here: `release show` has them.
-    why = "" if verdict.outcome is Outcome.PASS else f" ({'; '.join(verdict.reasons)})"
-    step.note(
-        "verdict",
-        f"{action.step_percent} %: {verdict.outcome.replace('_', ' ')} after {seconds:.0f} s and "
-        f"{requests:.0f} requests{why}",
-        {"outcome": verdict.outcome.value, "requests": requests, "step": action.step_percent},
-    )
-    return verdict
-
-
-def judged(
-    step: Step, request: RolloutRequest, at: tuple[int, int], action: Judge, verdict: Verdict
-) -> None:
-    """Accept the last verdict of a canary step, or refuse the canary.
-
-    Raises:
-        Unhealthy: The canary is worse, or there were not enough requests to tell.
-    """
-    number, seconds = at
-    reasons = "; ".join(verdict.reasons) or "no reason given"
-    text = f"{action.step_percent} % judged: {verdict.outcome.replace('_', ' ')}"
-    step.ports.store.put_action(request.rollout_id, number, text=text, seconds=seconds)
-    match verdict.outcome:
-        case Outcome.PASS:
-            step.say(text)
-        case Outcome.MARGINAL:
-            step.note("warning", f"Going on with a marginal verdict: {reasons}")
-        case Outcome.FAIL:
-            raise Unhealthy(
-                f"The canary `{action.canary}` failed at {action.step_percent} %: {reasons}",
-                hint=f"`ovenbird release show {request.release_id}` has the numbers",
-            )
-        case Outcome.NOT_ENOUGH_DATA:
-            raise Unhealthy(
-                f"Not enough data to promote `{action.canary}` at {action.step_percent} %: "
-                f"{reasons}",
-                hint="Send more traffic, observe longer, or lower `judge.min_requests`",
-            )
 
 
 def plan_retreat(step: Step, request: RolloutRequest, failed: ServerGroupName, why: str) -> Plan:

@@ -14,7 +14,7 @@ from ovenbird.store.records import Store
 from ovenbird.system.locks import file_lock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0003"
+NEWEST = "0004"
 BUSY_MS = 30_000  # how long a writer waits for another process's write
 
 

@@ -26,17 +26,20 @@ from ovenbird.domain.releases import (
     Release,
     Report,
     Rollout,
-    VerdictGiven,
     stage_times,
 )
-from ovenbird.domain.verdicts import Sample, Verdict
 from ovenbird.store import tables as t
 from ovenbird.store.catalog_records import CatalogRecords
 from ovenbird.store.database import row_of
+from ovenbird.store.judgement_records import JudgementRecords
 
 
-class Store(CatalogRecords):
-    """All records, in one database; those of packages stand in ``catalog_records.py``."""
+class Store(CatalogRecords, JudgementRecords):
+    """All records, in one database.
+
+    Those of packages stand in ``catalog_records.py``, those of the judge in
+    ``judgement_records.py``.
+    """
 
     # Releases
 
@@ -126,7 +129,7 @@ class Store(CatalogRecords):
         return Rollout(
             **{**rows[0], "phase": Phase(rows[0]["phase"])},
             actions=self._actions(rollout_id),
-            verdicts=self._verdicts(rollout_id),
+            verdicts=self.last_verdicts(rollout_id),
         )
 
     def list_rollouts(self, cluster: str | None = None) -> tuple[Rollout, ...]:
@@ -149,45 +152,11 @@ class Store(CatalogRecords):
         row = {"rollout_id": rollout_id, "number": number, "text": text, "seconds": seconds}
         self.put(t.ACTIONS, row)
 
-    def put_verdict(
-        self, rollout_id: str, *, action: int, look: int, step_percent: int, verdict: Verdict
-    ) -> None:
-        """Write what one look found."""
-        row = {
-            "rollout_id": rollout_id,
-            "action": action,
-            "look": look,
-            "step_percent": step_percent,
-            "outcome": verdict.outcome.value,
-            "observed_s": _seconds(verdict.canary),
-            "reasons": list(verdict.reasons),
-            "canary": _sample(verdict.canary),
-            "baseline": _sample(verdict.baseline),
-        }
-        self.put(t.VERDICTS, row)
-
     def _actions(self, rollout_id: str) -> tuple[ActionDone, ...]:
         query = select(t.ACTIONS).where(t.ACTIONS.c.rollout_id == rollout_id)
         return tuple(
             ActionDone(text=row["text"], seconds=row["seconds"])
             for row in self.rows(query.order_by(t.ACTIONS.c.number))
-        )
-
-    def _verdicts(self, rollout_id: str) -> tuple[VerdictGiven, ...]:
-        query = select(t.VERDICTS).where(t.VERDICTS.c.rollout_id == rollout_id)
-        last = {
-            row["action"]: row
-            for row in self.rows(query.order_by(t.VERDICTS.c.action, t.VERDICTS.c.look))
-        }
-        return tuple(
-            VerdictGiven(
-                step_percent=row["step_percent"],
-                outcome=row["outcome"],
-                canary_requests=(row["canary"] or {}).get("requests", 0.0),
-                observed_s=row["observed_s"],
-                reasons=tuple(row["reasons"]),
-            )
-            for row in last.values()
         )
 
     # Events
@@ -287,14 +256,3 @@ def held(lock: Lock) -> Conflict:
 
 def _release(row: Mapping[str, Any]) -> Release:
     return Release(**{**row, "phase": Phase(row["phase"]), "goal": Goal(row["goal"])})
-
-
-def _sample(sample: Sample | None) -> dict[str, Any] | None:
-    if sample is None:
-        return None
-    numbers = {name: getattr(sample, name) for name in ("requests", "errors", "slow")}
-    return {"name": str(sample.name), **numbers}
-
-
-def _seconds(sample: Sample | None) -> float:
-    return (sample.until - sample.since).total_seconds() if sample else 0.0

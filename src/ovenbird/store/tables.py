@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
@@ -139,6 +139,24 @@ VERDICTS = Table(
     Column("reasons", JSON, nullable=False),
     Column("canary", JSON),
     Column("baseline", JSON),
+    # Since 0004; null in older rows.
+    Column("metrics", JSON(none_as_null=True)),
+    Column("samples", JSON(none_as_null=True)),  # those that earlier looks had not seen
+    Column("instances", JSON(none_as_null=True)),
+    Column("score", Float),
+    Column("observed", Float),
+    Column("is_final", Boolean),
+)
+JUDGEMENTS = Table(
+    "judgements",
+    METADATA,
+    _key("rollout_id"),
+    Column("action", Integer, primary_key=True, autoincrement=False),
+    *(_text(name) for name in ("canary", "baseline")),
+    Column("since", Instant, nullable=False),
+    Column("observe_s", Float, nullable=False),
+    _number("steps"),
+    Column("policy", JSON, nullable=False),
 )
 EVENTS = Table(
     "events",

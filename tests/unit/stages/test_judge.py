@@ -1,23 +1,33 @@
-"""One look at a canary: alarms first, then the numbers."""
+"""One look at a canary: guards first, then the numbers; nothing is measured when a guard speaks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import pytest
+
+from ovenbird.domain.apps import JudgePolicy, metrics_of
+from ovenbird.domain.clusters import Instance, InstanceId, InstanceState
+from ovenbird.domain.errors import InvalidRequest
+from ovenbird.domain.guards import Guards
+from ovenbird.domain.judging import (
+    LoadBalancerSource,
+    Method,
+    MetricSpec,
+    Pair,
+    PrometheusSource,
+)
+from ovenbird.domain.measuring import Measured, Sides, pair
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.plans import Judge
-from ovenbird.domain.verdicts import Outcome, Sample
-from ovenbird.stages.judge import look
-from tests.unit.domain.clusters_model import (
-    NOW,
-    Shape,
-    cluster,
-    environment,
-    name,
-    rollout,
-)
+from ovenbird.domain.verdicts import Outcome
+from ovenbird.stages.judge import Before, InstancesOf, look, missing_metrics
+from ovenbird.stages.measuring import Measuring
+from tests.unit.domain.clusters_model import NOW, Shape, cluster, environment, name, rollout
+
+PERIODS = range(0, 5 * 60, 60)
 
 
 @dataclass
@@ -26,22 +36,38 @@ class Metrics:
 
     errors: float = 0.0
     fires: str = ""
-    asked: list[tuple[datetime, datetime, float]] = field(default_factory=list)
+    asked: list[tuple[tuple[str, ...], Sides]] = field(default_factory=list)
 
-    def samples(
-        self, names: Sequence[ServerGroupName], *, since: datetime, until: datetime, slow_s: float
-    ) -> tuple[Sample, ...]:
-        self.asked.append((since, until, slow_s))
+    def pairs(self, specs: Sequence[MetricSpec], sides: Sides) -> tuple[Pair, ...]:
+        self.asked.append((tuple(spec.name for spec in specs), sides))
+        bad = {"errors": self.errors}
         return tuple(
-            Sample(
-                name=one, since=since, until=until, requests=100.0, slow=0.0,
-                errors=self.errors if one == name(2) else 0.0,
+            pair(
+                spec,
+                (side(bad.get(spec.name, 0.0)), side(0.0)),
+                PERIODS,
             )
-            for one in names
-        )  # fmt: skip
+            for spec in specs
+        )
+
+    def missing(
+        self, specs: Sequence[MetricSpec], group: ServerGroupName | None
+    ) -> tuple[str, ...]:
+        return tuple(f"no `{spec.name}` of {group}" for spec in specs)
 
     def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
         return dict.fromkeys(alarms, self.fires) if self.fires else {}
+
+
+def side(bad: float) -> Measured:
+    return Measured(found=dict.fromkeys(PERIODS, bad), total=dict.fromkeys(PERIODS, 300.0))
+
+
+def instances(*states: str) -> InstancesOf:
+    return lambda _: tuple(
+        Instance(instance_id=InstanceId(f"i-{n}"), state=InstanceState(state))
+        for n, state in enumerate(states)
+    )
 
 
 class Still:
@@ -54,36 +80,164 @@ class Still:
         raise AssertionError("one look does not wait; the workflow does")
 
 
-def judge() -> Judge:
+def judge(**policy: object) -> Judge:
     actions = rollout(cluster(Shape(weight=100)), environment()).actions
-    return next(action for action in actions if isinstance(action, Judge))
+    found = next(action for action in actions if isinstance(action, Judge))
+    return replace(found, policy=replace(found.policy, **policy))  # type: ignore[arg-type]
 
 
-def test_an_alarm_fails_the_canary_before_anything_is_counted() -> None:
+HEALTHY = instances("healthy", "healthy")
+FIRST = Before(since=NOW)
+
+
+def test_an_alarm_fails_the_canary_before_anything_is_measured() -> None:
     metrics = Metrics(fires="it is red")
 
-    verdict = look(judge(), since=NOW, metrics=metrics, clock=Still())
+    found = look(judge(), FIRST, metrics=metrics, instances_of=HEALTHY, clock=Still())
 
-    assert verdict.outcome is Outcome.FAIL
-    assert verdict.reasons == ("Alarm `hello-prod-v002-5xx` fires: it is red",)
-    assert metrics.asked == []
+    assert found.verdict.outcome is Outcome.FAIL
+    assert found.verdict.is_final
+    assert found.verdict.reasons == ("Alarm `hello-prod-v002-5xx` fires: it is red",)
+    assert (metrics.asked, found.pairs) == ([], None)
 
 
-def test_a_look_counts_from_the_begin_of_the_step_to_now() -> None:
+def test_a_look_measures_from_the_begin_of_the_step_to_now_and_keeps_what_it_saw() -> None:
     metrics = Metrics()
 
-    verdict = look(judge(), since=NOW, metrics=metrics, clock=Still())
+    found = look(judge(), FIRST, metrics=metrics, instances_of=HEALTHY, clock=Still())
 
-    assert verdict.outcome is Outcome.PASS
-    assert metrics.asked == [(NOW, Still().now(), judge().policy.slow_s)]
-    assert (verdict.canary, verdict.baseline) != (None, None)
+    ((names, sides),) = metrics.asked
+    assert names == ("errors", "slow")
+    assert (sides.canary, sides.baseline) == (name(2), name(1))
+    assert (sides.since, sides.until) == (NOW, Still().now())
+    assert found.verdict.outcome is Outcome.PASS
+    assert [metric.name for metric in found.verdict.metrics] == ["errors", "slow"]
+    assert found.verdict.canary is not None
+    assert (found.verdict.canary.requests, found.verdict.canary.errors) == (1500, 0)
+    assert found.pairs is not None
+    assert found.instances == {"i-0": "healthy", "i-1": "healthy"}
+    assert (found.seconds, found.observed) == (90, 90 / judge().observe_s)
 
 
-def test_a_look_in_the_middle_must_be_surer_than_the_last_one() -> None:
-    """6 errors of 100: enough at the end of the step, too few at half of it."""
-    metrics = Metrics(errors=6.0)
+def test_a_bad_canary_fails_in_the_middle_of_the_step_for_good() -> None:
+    found = look(judge(), FIRST, metrics=Metrics(errors=60), instances_of=HEALTHY, clock=Still())
 
-    middle = look(judge(), since=NOW, metrics=metrics, clock=Still())
-    end = look(judge(), since=NOW - timedelta(seconds=90), metrics=metrics, clock=Still())
+    assert (found.verdict.outcome, found.verdict.is_final) == (Outcome.FAIL, True)
+    assert "20.00%" in found.verdict.reasons[0]
 
-    assert (middle.outcome, end.outcome) == (Outcome.MARGINAL, Outcome.FAIL)
+
+def test_compare_says_nothing_before_the_end() -> None:
+    action = judge(method=Method.COMPARE)
+
+    middle = look(action, FIRST, metrics=Metrics(errors=60), instances_of=HEALTHY, clock=Still())
+    early = replace(FIRST, since=NOW - timedelta(seconds=action.observe_s))
+    end = look(action, early, metrics=Metrics(errors=60), instances_of=HEALTHY, clock=Still())
+
+    assert middle.verdict.outcome is Outcome.NOT_ENOUGH_DATA
+    assert end.verdict.outcome is Outcome.FAIL
+    assert end.verdict.score is not None
+
+
+def test_steps_share_the_false_alarm_rate() -> None:
+    """What is enough evidence where one step is judged is too little where a hundred are."""
+    metrics = Metrics(errors=9)
+
+    one = look(judge(), FIRST, metrics=metrics, instances_of=HEALTHY, clock=Still())
+    many = replace(FIRST, steps=10**9)
+    of_many = look(judge(), many, metrics=metrics, instances_of=HEALTHY, clock=Still())
+
+    assert one.verdict.outcome is Outcome.FAIL
+    assert of_many.verdict.outcome is Outcome.NOT_ENOUGH_DATA
+
+
+def test_instances_that_flap_too_often_fail_the_canary() -> None:
+    up, down = {"i-0": "healthy"}, {"i-0": "unhealthy"}
+    before = replace(FIRST, instances=(up, down, up))
+    policy = {"guards": Guards(flaps=1)}
+
+    found = look(
+        judge(**policy),
+        before,
+        metrics=Metrics(),
+        instances_of=instances("unhealthy"),
+        clock=Still(),
+    )
+    fine = look(
+        judge(**policy), before, metrics=Metrics(), instances_of=instances("healthy"), clock=Still()
+    )
+
+    assert found.verdict.reasons == (
+        "Instances of the canary became unhealthy 2 times in this step; allowed: once",
+    )
+    assert fine.verdict.outcome is Outcome.PASS
+
+
+def test_an_instance_that_is_replaced_counts_as_a_restart() -> None:
+    before = replace(FIRST, instances=({"i-0": "healthy", "i-8": "healthy", "i-9": "healthy"},))
+
+    found = look(judge(), before, metrics=Metrics(), instances_of=HEALTHY, clock=Still())
+
+    assert found.verdict.reasons == (
+        "Instances of the canary were replaced 2 times in this step; allowed: once",
+    )
+
+
+def test_without_guards_nobody_looks_at_instances() -> None:
+    def instances_of(_: ServerGroupName) -> tuple[Instance, ...]:
+        raise AssertionError("nobody asks")
+
+    found = look(
+        judge(guards=Guards(flaps=None, restarts=None)),
+        FIRST, metrics=Metrics(), instances_of=instances_of, clock=Still(),
+    )  # fmt: skip
+
+    assert (found.verdict.outcome, found.instances) == (Outcome.PASS, {})
+
+
+def test_metrics_are_looked_for_before_anything_changes() -> None:
+    built_in, own = JudgePolicy(), JudgePolicy(metrics=metrics_of(JudgePolicy()))
+
+    assert missing_metrics(built_in, name(1), Metrics()) == ()
+    assert missing_metrics(own, name(1), Metrics())[0] == "no `errors` of hello-prod-v001"
+
+
+class Queries:
+    """A Prometheus in which all is fine."""
+
+    def pairs(self, specs: Sequence[MetricSpec], sides: Sides) -> tuple[Pair, ...]:
+        return Metrics().pairs(specs, sides)
+
+    def missing(
+        self, specs: Sequence[MetricSpec], group: ServerGroupName | None, *, now_s: float
+    ) -> tuple[str, ...]:
+        return tuple(f"Prometheus: no `{spec.name}`" for spec in specs)
+
+
+def test_each_metric_is_read_at_its_source_and_comes_in_its_place() -> None:
+    specs = (
+        MetricSpec(name="a", source=PrometheusSource(query="a"), is_share=True),
+        MetricSpec(name="b", source=LoadBalancerSource(what="errors"), is_share=True),
+        MetricSpec(name="c", source=PrometheusSource(query="c"), is_share=True),
+    )
+    cloud = Metrics()
+    both = Measuring(cloud=cloud, queries=Queries(), environment="prod", clock=Still())
+    sides = Sides(canary=name(2), baseline=name(1), since=NOW, until=NOW, slow_s=1)
+
+    found = both.pairs(specs, sides)
+
+    assert [one.spec.name for one in found] == ["a", "b", "c"]
+    assert [names for names, _ in cloud.asked] == [("b",)]
+    assert both.missing(specs, None) == (
+        "no `b` of None", "Prometheus: no `a`", "Prometheus: no `c`",
+    )  # fmt: skip
+
+
+def test_a_query_without_a_prometheus_is_refused_with_the_setting() -> None:
+    spec = MetricSpec(name="queue", source=PrometheusSource(query="q"))
+    alone = Measuring(cloud=Metrics(), queries=None, environment="prod", clock=Still())
+    sides = Sides(canary=name(2), baseline=name(1), since=NOW, until=NOW, slow_s=1)
+
+    with pytest.raises(InvalidRequest, match="`queue` is of Prometheus") as caught:
+        alone.pairs([spec], sides)
+
+    assert "environments.prod.prometheus_url" in caught.value.hint

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine
 from ovenbird.domain.catalog import CatalogEntry
 from ovenbird.domain.errors import Conflict, NotFound, Unrecorded
 from ovenbird.domain.events import Event
+from ovenbird.domain.judgements import Look
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.releases import Phase, Release, Rollout, VerdictGiven
@@ -134,7 +135,8 @@ def test_a_report_holds_stages_rollouts_actions_and_last_verdicts(store: Store) 
     )
     for look, outcome in enumerate((Outcome.NOT_ENOUGH_DATA, Outcome.FAIL)):
         verdict = Verdict(outcome=outcome, reasons=("10 % errors",), canary=sample)
-        store.put_verdict(ROLLOUT.rollout_id, action=4, look=look, step_percent=5, verdict=verdict)
+        found = Look(verdict=verdict, seconds=3.0)
+        store.put_look(ROLLOUT.rollout_id, action=4, number=look, step_percent=5, look=found)
 
     report = store.get_report(RELEASE.release_id)
 
