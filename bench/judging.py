@@ -30,7 +30,7 @@ from scipy.stats import rankdata
 
 from ovenbird.analysis.evidence import log_evidence, tally
 from ovenbird.analysis.judging import judge
-from ovenbird.analysis.metric_evidence import quantile_scales, share_scales
+from ovenbird.analysis.metric_evidence import Way, quantile_scales, share_scales
 from ovenbird.analysis.quantiles import Values
 from ovenbird.analysis.sequential import LEAST_PERIODS, rates_of
 from ovenbird.domain.apps import JudgePolicy
@@ -153,7 +153,7 @@ def sequential(sides: Sides, spec: MetricSpec, *, fails: bool) -> Flags:
     totals = tally(sides.n, sides.x, sides.m, sides.y)
     rates = rates_of(POLICY, metrics=METRICS)
     found = log_evidence(
-        totals, spec.tolerance, share_scales(spec, beyond=fails), above=fails
+        totals, spec.tolerance, share_scales(spec, Way.ABOVE if fails else Way.BELOW), above=fails
     ) >= -np.log(rates.fail if fails else rates.clear)
     found &= totals.n >= POLICY.min_requests
     found[:, : LEAST_PERIODS - 1] = False

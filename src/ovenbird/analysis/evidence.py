@@ -45,7 +45,6 @@ Floats = NDArray[np.float64]
 PRIOR_PERIODS = 3.0  # how much "counts are binomial" weighs against the periods seen
 LEAST_BLOCKS = 8  # fewer say nothing of how blocks spread
 LONGEST_BLOCK = 64  # periods
-BISECTIONS = 50
 TINY = 1e-300
 
 
@@ -176,22 +175,21 @@ def deviance(totals: Totals, limit: float) -> tuple[Floats, Floats]:
 
 
 def _fit_at(totals: Totals, limit: float) -> Floats:
-    """Return the baseline's share that fits best when the shares differ by *limit*."""
+    """Return the baseline's share that fits best when the shares differ by *limit*.
+
+    It is the root, between 0 and 1, of a cubic: Miettinen and Nurminen (1985), appendix I.
+    """
     n, x, m, y = totals.n, totals.x, totals.m, totals.y
-    low = np.full(n.shape, max(0.0, -limit))
-    high = np.full(n.shape, min(1.0, 1.0 - limit))
-    for _ in range(BISECTIONS):
-        q = (low + high) / 2
-        p = q + limit
-        rises = (
-            x / np.maximum(p, TINY)
-            - (n - x) / np.maximum(1 - p, TINY)
-            + y / np.maximum(q, TINY)
-            - (m - y) / np.maximum(1 - q, TINY)
-        ) > 0
-        low, high = np.where(rises, q, low), np.where(rises, high, q)
-    middle: Floats = (low + high) / 2
-    return middle
+    both, bad = n + m, x + y
+    two = ((n + 2 * m) * limit - both - bad) / both
+    one = ((m * limit - both - 2 * y) * limit + bad) / both
+    zero = y * limit * (1 - limit) / both
+    turn = two**3 / 27 - one * two / 6 + zero / 2
+    size = np.where(turn < 0, -1.0, 1.0) * np.sqrt(np.maximum(two * two / 9 - one / 3, 0.0))
+    cosine = np.clip(turn / np.where(size == 0, 1.0, size) ** 3, -1.0, 1.0)
+    found = 2 * size * np.cos((np.pi + np.arccos(cosine)) / 3) - two / 3
+    clipped: Floats = np.clip(found, max(0.0, -limit), min(1.0, 1.0 - limit))
+    return clipped
 
 
 def _likelihood(bad: Floats, total: Floats, share: Floats) -> Floats:

@@ -5,24 +5,27 @@ A limit is a difference of shares, or a ratio of quantiles: this module hides wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 
 from ovenbird.analysis.evidence import Totals, log_evidence, tally
 from ovenbird.analysis.quantiles import values_of
 from ovenbird.analysis.series import blocks, known_values, periods
-from ovenbird.domain.judging import Counts, MetricSpec, Pair
+from ovenbird.domain.judging import Counts, Direction, MetricSpec, Pair
 
 LEAST_SIZE = 0.01  # share; a smaller tolerance says nothing of how large a fault may be
 FAR = (1.0, 5.0)  # faults are about this many tolerances beyond the tolerance
 QUANTILE_SCALES = (0.5, 2.0)  # the same for quantiles, in shares of the values beyond them
-BISECTIONS = 30
+TINY = 1e-9
+OUTWARD_STEPS = 16
+BISECTIONS = 14
 MOST_FURTHER = 1000.0  # times as many requests; beyond, nobody knows
-FURTHER_STEPS = 40
+FURTHER_STEPS = 14
 
 
 class Way(StrEnum):
@@ -58,27 +61,41 @@ class Comparison:
     evidence: Evidence
     limits: tuple[float, float]
 
-    def interval(self, fail: float, clear: float) -> tuple[float, float]:
+    def interval(
+        self, fail: float, clear: float, limits: Iterable[float] = ()
+    ) -> tuple[float, float]:
         """Return the limits above which, and below which, the canary is proven to be.
 
         Args:
             fail: Log of the evidence that the lower one takes.
             clear: Log of the evidence that the upper one takes.
+            limits: Where it is looked in any case.
         """
-        low, high = self.limits
-        middle = self._estimate()
-        return (
-            _last(lambda limit: self.evidence(limit, Way.ABOVE, 1.0) >= fail, low, middle),
-            _last(lambda limit: self.evidence(limit, Way.BELOW, 1.0) >= clear, high, middle),
-        )
+        estimate = self._estimate()
+
+        def end(way: Way, wanted: float) -> float:
+            farthest = self.limits[0 if way is Way.ABOVE else 1]
+            tried = {self._between(estimate, farthest, 0.5**k) for k in range(OUTWARD_STEPS)}
+            tried |= {by for by in limits if min(estimate, farthest) < by < max(estimate, farthest)}
+            outward = sorted(tried, key=lambda by: abs(by - estimate))
+            return _first(lambda by: self.evidence(by, way, 1.0) >= wanted, [estimate, *outward])
+
+        return end(Way.ABOVE, fail), end(Way.BELOW, clear)
 
     def _estimate(self) -> float:
         low, high = self.limits
-        is_ratio = low > 0
-        estimate = (
-            self.canary / (self.baseline or 1e-9) if is_ratio else self.canary - self.baseline
-        )
-        return min(max(estimate, low), high)
+        ratio = self.canary / (self.baseline or TINY)
+        return min(max(ratio if self._of_ratios else self.canary - self.baseline, low), high)
+
+    @property
+    def _of_ratios(self) -> bool:
+        return self.limits[0] > 0
+
+    def _between(self, start: float, end: float, share: float) -> float:
+        """Return what lies so far on the way."""
+        if self._of_ratios:
+            return float(start ** (1 - share) * end**share)
+        return start + (end - start) * share
 
 
 def compared(pair: Pair, *, burst_s: float = 0.0) -> Comparison | None:
@@ -115,11 +132,15 @@ def totals_of(pair: Pair, *, burst_s: float = 0.0) -> tuple[list[float], Totals]
     return [(at - times[0]).total_seconds() for at in times], tally(n, x, m, y)
 
 
-def share_scales(spec: MetricSpec, *, beyond: bool) -> tuple[float, ...]:
-    """Return how far from its tolerance a share may lie, on the far or on the near side."""
-    if beyond:
-        return tuple(factor * max(spec.tolerance, LEAST_SIZE) for factor in FAR)
-    return (spec.tolerance or LEAST_SIZE,)
+def share_scales(spec: MetricSpec, way: Way) -> tuple[float, ...]:
+    """Return how far beyond a limit a share may lie, when it lies on that side of it.
+
+    On the wrong side lie faults, of any size; on the other what is as good as the baseline.
+    """
+    right = {Direction.INCREASE: Way.BELOW, Direction.DECREASE: Way.ABOVE}.get(spec.direction)
+    if way is right:
+        return (spec.tolerance or LEAST_SIZE,)
+    return tuple(factor * max(spec.tolerance, LEAST_SIZE) for factor in FAR)
 
 
 def quantile_scales(quantile: float) -> tuple[float, ...]:
@@ -132,12 +153,11 @@ def _shares(pair: Pair, burst_s: float) -> Comparison | None:
     if found is None:
         return None
     last = found[1].at(slice(-1, None))
-    worse, better = share_scales(pair.spec, beyond=True), share_scales(pair.spec, beyond=False)
 
     def evidence(limit: float, way: Way, factor: float) -> float:
-        beyond = (way is Way.ABOVE) == (limit >= 0)
-        scales = worse if beyond else better
-        return float(log_evidence(last.times(factor), limit, scales, above=way is Way.ABOVE)[0])
+        scales = share_scales(pair.spec, way)
+        found = log_evidence(last.times(factor), limit, scales, above=way is Way.ABOVE)
+        return float(found[0])
 
     n, x, m, y = (float(array[0]) for array in (last.n, last.x, last.m, last.y))
     return Comparison(
@@ -173,12 +193,13 @@ def _quantiles(pair: Pair, burst_s: float) -> Comparison | None:
     )
 
 
-def _last(holds: Callable[[float], bool], start: float, end: float) -> float:
-    """Return the limit farthest from *start* at which it holds; *start* if it holds nowhere."""
-    geometric = start > 0 and end > 0
-    if not holds(start):
-        return start
-    for _ in range(BISECTIONS):
-        middle = float(np.sqrt(start * end)) if geometric else (start + end) / 2
-        start, end = (middle, end) if holds(middle) else (start, middle)
-    return start
+def _first(holds: Callable[[float], bool], limits: Sequence[float]) -> float:
+    """Return the first limit at which it holds; the last of them if it holds at none."""
+    for last, limit in pairwise(limits):
+        if holds(limit):
+            start, end = last, limit
+            for _ in range(BISECTIONS):
+                middle = (start + end) / 2
+                start, end = (start, middle) if holds(middle) else (middle, end)
+            return end
+    return limits[-1]

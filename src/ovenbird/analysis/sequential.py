@@ -110,7 +110,8 @@ class _Found:
         """Return between which limits the difference, or the ratio, is known to lie."""
         low = self.clear if self.highest is None else self.fail
         high = self.clear if self.lowest is None else self.fail
-        return self.comparison.interval(low, high)
+        limits = [limit for limit in (self.lowest, self.highest) if limit is not None]
+        return self.comparison.interval(low, high, limits)
 
     def more(self) -> float | None:
         """Return how many more events of the canary it takes to tell; None if nobody knows."""
