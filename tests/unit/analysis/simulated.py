@@ -46,7 +46,7 @@ def drawn(
 ) -> Pair:
     """A pair in which each request fails by itself; 200 in each period."""
     random = np.random.default_rng(seed)
-    sides = [random.binomial(200, share, periods) for share in (canary, baseline)]
+    sides = [random.binomial(200, share, periods).tolist() for share in (canary, baseline)]
     return shares(sides[0], sides[1], spec=spec, requests=200, others=200)
 
 
