@@ -48,6 +48,7 @@ def judge_policy(raw: JudgePart) -> JudgePolicy:
         method=Method(raw.method),
         false_alarm_rate=raw.false_alarm_rate,
         burst_s=raw.burst_s,
+        min_periods=raw.min_periods,
         metrics=tuple(_metric(metric) for metric in raw.metrics),
         group_weights=dict(raw.groups),
         pass_score=raw.pass_score,

@@ -189,7 +189,8 @@ class JudgePart(Strict):
     slow_s: Seconds = 0.5
     max_slow_share_increase: Share = 0.05
     min_requests: Annotated[int, Field(ge=1)] = 30
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    min_periods: Annotated[int, Field(ge=3)] = 3
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.98
 
     @model_validator(mode="after")
     def _makes_sense(self) -> JudgePart:

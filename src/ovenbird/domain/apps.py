@@ -158,7 +158,7 @@ class JudgePolicy:
     max_slow_share_increase: float = 0.05
     min_requests: int = 30
     min_periods: int = 3
-    confidence: float = 0.95
+    confidence: float = 0.98
     method: Method = Method.SEQUENTIAL
     false_alarm_rate: float = 0.05
     burst_s: float = 0.0
