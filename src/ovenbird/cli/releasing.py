@@ -24,8 +24,24 @@ from ovenbird.operations.work import Result
 @click.option("--app", default=".", help="Git URL or directory; the current one by default.")
 @click.option("--ref", default="HEAD", help="Branch, tag or commit.")
 @click.option("--fresh", is_flag=True, help="Bake anew, also if the same was baked before.")
+@click.option(
+    "--confirm",
+    "confirmed",
+    multiple=True,
+    metavar="CLUSTER",
+    help="Destroy all other server groups of this cluster afterwards, as `highlander` says.",
+)
 @change
-def start(*, app: str, ref: str, fresh: bool, as_json: bool, dry_run: bool, yes: bool) -> None:
+def start(  # noqa: PLR0913 - click's options, by name
+    *,
+    app: str,
+    ref: str,
+    fresh: bool,
+    confirmed: tuple[str, ...],
+    as_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
     """Release a commit: build, publish, bake, share, and roll out in each environment.
 
     It runs here, until it has ended or waits for an approval. What dead processes left
@@ -34,7 +50,7 @@ def start(*, app: str, ref: str, fresh: bool, as_json: bool, dry_run: bool, yes:
     Example: `ovenbird release start --app ~/hello --ref v1.1.0`
     """
     with opened() as installation:
-        prepared = preparing.prepare(installation, app=app, ref=ref)
+        prepared = preparing.prepare(installation, app=app, ref=ref, confirmed=confirmed)
         asks = is_interactive() and not yes
         if dry_run or asks:
             seen = preparing.preview(installation, prepared, fresh=fresh)

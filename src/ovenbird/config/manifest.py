@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
 from ovenbird.config import manifest_schema as schema
 from ovenbird.config.documents import MEND, read
@@ -12,15 +11,15 @@ from ovenbird.config.judge_policies import judge_policy
 from ovenbird.config.launching import launch_spec
 from ovenbird.config.packages import build_spec, package_specs, version_spec
 from ovenbird.config.recipes import recipe
+from ovenbird.config.strategies import keep, strategy
 from ovenbird.domain.apps import (
     DEFAULT_ALARM,
     AlarmSpec,
-    AllAtOnce,
     AppSpec,
-    Canary,
+    CapacityFrom,
     EnvironmentSpec,
     Health,
-    Strategy,
+    OnFailure,
 )
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import BakeStrategy, BootCheck, ImageSpec
@@ -28,12 +27,6 @@ from ovenbird.domain.sources import Source
 
 MANIFEST = "ovenbird.yaml"
 MISSING = f"An app needs a `{MANIFEST}` in its directory; see `examples/hello`"
-
-LATER = MappingProxyType(
-    {
-        "*.baseline": "the canary is judged against the old server group",
-    }
-)
 
 
 def load_committed(source: Source, checkout: Path) -> AppSpec:
@@ -72,7 +65,7 @@ def load_manifest(path: Path, *, shown: str = "", mend: str = MEND) -> AppSpec:
         InvalidRequest: Something in it is wrong; each place is named with its line.
     """
     file = path / MANIFEST if path.is_dir() else path
-    return _app(read(file, schema.Manifest, later=LATER, missing=MISSING, shown=shown, mend=mend))
+    return _app(read(file, schema.Manifest, later={}, missing=MISSING, shown=shown, mend=mend))
 
 
 def _app(raw: schema.Manifest) -> AppSpec:
@@ -109,22 +102,20 @@ def _environment(name: str, raw: schema.EnvironmentPart) -> EnvironmentSpec:
     return EnvironmentSpec(
         name=name,
         capacity=Capacity(**raw.capacity.model_dump()),
-        strategy=_strategy(raw.strategy),
+        strategy=strategy(raw.strategy),
         judge=judge_policy(raw.judge),
         alarms=alarms,
         approval=raw.approval == "required",
         instance_type=raw.instance_type,
         environment=_frozen(raw.environment),
-        rollback_window_s=raw.rollback_window_s,
+        rollback_window_s=raw.window_s,
+        keep=keep(raw.keep),
+        capacity_from=CapacityFrom(raw.capacity_from),
+        min_healthy_percent=raw.min_healthy_percent,
+        on_failure=OnFailure(raw.on_failure),
         guards=raw.guards,
         launch=launch_spec(raw.launch),
     )
-
-
-def _strategy(raw: schema.StrategyPart) -> Strategy:
-    if raw.canary is None:
-        return AllAtOnce()
-    return Canary(steps_percent=tuple(raw.canary.steps_percent), observe_s=raw.canary.observe_s)
 
 
 def _alarm(raw: schema.AlarmPart) -> AlarmSpec:

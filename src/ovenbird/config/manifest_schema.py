@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -14,6 +13,7 @@ from ovenbird.config.judge_schema import JudgePart
 from ovenbird.config.launch_schema import LaunchPart, ThingName, check_placeholders
 from ovenbird.config.package_schema import FurtherPackagePart, PackagePart
 from ovenbird.config.recipe_schema import RecipePart
+from ovenbird.config.strategy_schema import AllAtOncePart, KeepPart, Percent, StrategyPart
 from ovenbird.config.words import (
     AppName,
     Arn,
@@ -74,44 +74,6 @@ class CapacityPart(Strict):
         return self
 
 
-class CanaryPart(Strict):
-    """Shares of the traffic, rising, and how long each is observed."""
-
-    # A list: behind a "before" validator pydantic checks as Python does, where a list is no tuple.
-    steps_percent: Annotated[list[int], Field(min_length=1)] = Field(default=[5, 25, 50])
-    observe_s: Seconds = 300.0
-
-    @field_validator("steps_percent")
-    @classmethod
-    def _rising(cls, steps: list[int]) -> list[int]:
-        rising = all(a < b for a, b in itertools.pairwise(steps))
-        if not rising or not all(1 <= step <= 99 for step in steps):
-            raise ValueError("must rise, each between 1 and 99")
-        return steps
-
-
-class AllAtOncePart(Strict):
-    """Nothing to say."""
-
-
-class StrategyPart(Strict):
-    """``all_at_once``, or ``{canary: {...}}``."""
-
-    all_at_once: AllAtOncePart | None = None
-    canary: CanaryPart | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, value: object) -> object:
-        if isinstance(value, str):
-            if value not in {"all_at_once", "canary"}:
-                raise ValueError(f"`{value}` is not a strategy; use `all_at_once` or `canary`")
-            return {value: {}}
-        if isinstance(value, dict) and len(value) != 1:
-            raise ValueError("must be one strategy: `all_at_once` or `canary`")
-        return value
-
-
 class AlarmPart(Strict):
     """An alarm that is made with a server group; a guard stops the rollout.
 
@@ -153,7 +115,11 @@ class EnvironmentPart(Strict):
     approval: Literal["required", "not_required"] = "not_required"
     instance_type: str = "t3.micro"
     environment: Mapping[VariableName, str] = Field(default_factory=dict)
-    rollback_window_s: Annotated[float, Field(ge=0)] = 3600.0
+    rollback_window_s: Annotated[float, Field(ge=0)] | None = None
+    keep: KeepPart = KeepPart()
+    capacity_from: Literal["manifest", "old", "larger"] = "larger"
+    min_healthy_percent: Percent = 100
+    on_failure: Literal["rollback", "stop"] = "rollback"
     guards: tuple[Line, ...] = ()
     launch: LaunchPart = LaunchPart()
 
@@ -165,6 +131,18 @@ class EnvironmentPart(Strict):
         except InvalidRequest as error:
             raise ValueError(str(error)) from error
         return environment
+
+    @property
+    def window_s(self) -> float:
+        """How long the previous group is kept for a rollback, seconds."""
+        given = (self.rollback_window_s, self.keep.rollback_window_s)
+        return next((seconds for seconds in given if seconds is not None), 3600.0)
+
+    @model_validator(mode="after")
+    def _one_window(self) -> EnvironmentPart:
+        if self.rollback_window_s is not None and self.keep.rollback_window_s is not None:
+            raise ValueError("`rollback_window_s` is given twice: leave one out")
+        return self
 
     @model_validator(mode="after")
     def _names_once(self) -> EnvironmentPart:

@@ -50,6 +50,7 @@ class ReleaseRequest:
         url: Git remote or directory.
         commit: Resolved before the workflow starts, so that asking twice starts once.
         actor: Who asked.
+        confirmed: Clusters of which nothing else need stay (``highlander``).
         approval_within_s: Seconds after which a release that nobody approved is rejected.
     """
 
@@ -62,6 +63,7 @@ class ReleaseRequest:
     actor: str
     fresh: bool = False
     goal: Goal = Goal.ROLLOUT
+    confirmed: tuple[str, ...] = ()
     approval_within_s: float = 7 * 86_400.0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,16 @@ TO_BE_BAKED = ImageId("image to be baked")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A commit that can be released: its manifest is right and the settings can serve it."""
+    """A commit that can be released: its manifest is right and the settings can serve it.
+
+    Args:
+        confirmed: Clusters of which nothing else need stay; the manifest knows them already.
+    """
 
     source: Source
     spec: AppSpec
     version: str
+    confirmed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +80,16 @@ class Preview:
     rollouts: tuple[Planned, ...]
 
 
-def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
+def prepare(
+    installation: Installation, *, app: str, ref: str, confirmed: Sequence[str] = ()
+) -> Prepared:
     """Find the commit, and refuse what could not be released; nothing is changed.
 
     Args:
         installation: Where it would be released.
         app: Git URL, or a directory in a git repository.
         ref: Branch, tag or commit.
+        confirmed: Clusters that a person named to do without everything else in them.
 
     Raises:
         NotFound: The sandbox, the commit, its manifest, an environment or the base image is not
@@ -96,13 +105,13 @@ def prepare(installation: Installation, *, app: str, ref: str) -> Prepared:
     source = git.resolve(url, ref, mirror=mirror, directory=directory)
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
         checkout = git.checkout(source, mirror=mirror, into=Path(place) / "checkout")
-        spec = load_committed(source, checkout)
+        spec = load_committed(source, checkout).confirmed(confirmed)
         places = Places(source, checkout)
         version = version_of(checkout, spec.version)
     with places.named():
         check_feasible(spec, ports)
     base_image(spec, ports)
-    return Prepared(source=source, spec=spec, version=version)
+    return Prepared(source=source, spec=spec, version=version, confirmed=tuple(confirmed))
 
 
 def preview(installation: Installation, prepared: Prepared, *, fresh: bool) -> Preview:

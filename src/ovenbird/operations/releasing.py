@@ -10,7 +10,9 @@ the process of whoever says it, unless another one works on it.
 from __future__ import annotations
 
 from ovenbird.domain.errors import Conflict
+from ovenbird.domain.names import ClusterName
 from ovenbird.domain.releases import Goal, Phase, Release, ReleaseRequest
+from ovenbird.domain.strategies.refusals import refuse_unconfirmed
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.preparing import Prepared, next_id
 from ovenbird.operations.releases import approval_word, phase_of, waits_for
@@ -47,8 +49,12 @@ def start(
     it is the one that was asked for.
 
     Raises:
+        InvalidRequest: A strategy leaves no way back, and nobody confirmed that.
         Conflict: A release of the app is under way in another process, or waits.
     """
+    if goal is Goal.ROLLOUT:
+        for spec in prepared.spec.environments:
+            refuse_unconfirmed(spec, ClusterName(app=prepared.spec.app, stack=spec.name))
     with at_work(installation) as engine:
         watch, store = Watch(engine, tell), engine.ports.store
         taken = _going(engine, take_over(engine))
@@ -178,6 +184,7 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal
                 actor=actor,
                 fresh=fresh,
                 goal=goal,
+                confirmed=prepared.confirmed,
             )
         )
     return release_id

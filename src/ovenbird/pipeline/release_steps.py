@@ -54,7 +54,7 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
         InvalidRequest: The manifest is wrong.
     """
     source, checkout = checked_out(step, request)
-    app = load_committed(source, checkout)
+    app = load_committed(source, checkout).confirmed(request.confirmed)
     with Places(source, checkout).named():
         check_files(app.image.recipe, checkout)
         check_feasible(app, step.ports)

@@ -1,7 +1,8 @@
 """The rollout workflow: one image onto one cluster, or back again.
 
-plan ─▶ action ─▶ action ─▶ judge (look, look, ...) ─▶ ... ─▶ tidy ─▶ finish
+plan ─▶ action ─▶ judge (look, look, ...) ─▶ observe (guard, guard, ...) ─▶ ... ─▶ tidy ─▶ finish
             └── an error, a verdict, an alarm, an abort ─▶ retreat: plan ─▶ actions ─▶ finish
+            └── an error, and the manifest says `stop` ─▶ leave all as it is ─▶ finish
 
 When the new server group has the traffic and the old one rests, the rollout is promoted:
 what cannot be tidied after that is told and left for the next time, never retreated from.
@@ -9,14 +10,15 @@ what cannot be tidied after that is told and left for the next time, never retre
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
 from dbos import DBOS
 
-from ovenbird.domain.apps import AppSpec
-from ovenbird.domain.errors import OvenbirdError
-from ovenbird.domain.plans import Action, Judge, Plan
+from ovenbird.domain.apps import AppSpec, OnFailure
+from ovenbird.domain.errors import Aborted, OvenbirdError
+from ovenbird.domain.plans import Action, AwaitWord, Judge, Observe, Plan, Unpin
 from ovenbird.domain.releases import Ending, Phase, RolloutRequest
 from ovenbird.domain.strategies.refusals import PERIODS_PER_STEP
 from ovenbird.domain.verdicts import Outcome, Verdict
@@ -41,7 +43,8 @@ def rollout(request: RolloutRequest, app: AppSpec) -> Ending:
     try:
         _carry_out(request, plan.actions[:promoted], period_s)
     except OvenbirdError as error:
-        ending = _retreat(request, plan, error)
+        stops = not isinstance(error, Aborted) and _on_failure(request, app) is OnFailure.STOP
+        ending = (_stop if stops else _retreat)(request, plan, error)
     else:
         _tidy(request, plan.actions[promoted:], promoted)
         ending = Ending(phase=Phase.PROMOTED)
@@ -55,9 +58,12 @@ def _carry_out(request: RolloutRequest, actions: tuple[Action, ...], period_s: f
     alarms: tuple[str, ...] = ()
     steps = sum(isinstance(action, Judge) for action in actions)
     for number, action in enumerate(actions):
+        if isinstance(action, Judge | Observe | AwaitWord):
+            alarms = action.alarms  # from now on the new group has traffic, and alarms mean it
         if isinstance(action, Judge):
             _judge(request, At(action=number, look=0, steps=steps), action, period_s)
-            alarms = action.alarms  # from now on the canary has traffic, and alarms mean it
+        elif isinstance(action, Observe):
+            _observe(request, number, action, period_s)
         else:
             name = f"{request.environment}/{step_name(action)}"
             where = (request.environment, request.cluster, request.rollout_id)
@@ -70,7 +76,9 @@ def _tidy(request: RolloutRequest, actions: tuple[Action, ...], begin: int) -> N
         place = (where, request.cluster, request.rollout_id)
         try:
             name = f"{where}/{step_name(action)}"
-            recorded(name, release_id, work.perform, place, number, action)
+            # Nothing stays pinned, also when a person ends the release now.
+            run = recorded_always if isinstance(action, Unpin) else recorded
+            run(name, release_id, work.perform, place, number, action)
         except OvenbirdError as error:
             recorded_always(f"{where}/left", release_id, work.left, action, str(error))
 
@@ -105,14 +113,36 @@ def _can_tell(verdict: Verdict, turn: int, looks: int) -> bool:
     return (verdict.is_final and is_soon) or turn >= looks
 
 
+def _observe(request: RolloutRequest, number: int, action: Observe, period_s: float) -> None:
+    """Look at the guards once in each metric period until the time is over."""
+    where, release_id = request.environment, request.release_id
+    recorded(f"{where}/observe", release_id, work.begin_observing, request, action)
+    for turn in range(math.ceil(round(action.seconds / period_s, 6))):
+        pause(min(period_s, action.seconds - turn * period_s))
+        recorded(f"{where}/guard", release_id, work.guard, request, action)
+    recorded(f"{where}/observed", release_id, work.observed, request, number, action)
+
+
+def _stop(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
+    """Leave everything as it is, for a person to look at."""
+    name = f"{request.environment}/stop"
+    hint = recorded_always(name, request.release_id, work.stop, request, plan, str(why))
+    return work.failure(str(why), hint, why)
+
+
+def _on_failure(request: RolloutRequest, app: AppSpec) -> OnFailure:
+    found = (spec for spec in app.environments if spec.name == request.environment)
+    return next(spec.on_failure for spec in found)
+
+
 def _retreat(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
     where, release_id = request.environment, request.release_id
-    failed = work.created(plan)
-    if failed is None:
+    made = work.created(plan)
+    if not made:
         return work.failure(str(why), why.hint, why)
     name = f"{where}/retreat"
     try:
-        back = recorded_always(name, release_id, work.plan_retreat, request, failed, str(why))
+        back = recorded_always(name, release_id, work.plan_retreat, request, made, str(why))
         for number, action in enumerate(back.actions, work.RETREAT_FROM):
             name = f"{where}/retreat/{step_name(action)}"
             place = (where, request.cluster, request.rollout_id)

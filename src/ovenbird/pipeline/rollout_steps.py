@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from ovenbird.domain.plans import (
     Action,
     CreateServerGroup,
     Disable,
+    Observe,
     Plan,
     SetWeights,
     describe,
@@ -173,12 +175,62 @@ def left(step: Step, action: Action, why: str) -> None:
     step.note("warning", f"Left undone: {describe(action)}: {why}")
 
 
-def plan_retreat(step: Step, request: RolloutRequest, failed: ServerGroupName, why: str) -> Plan:
-    """Observe the cluster again and plan the way back."""
+def begin_observing(step: Step, request: RolloutRequest, action: Observe) -> None:
+    """Say what is waited for, and look whether it may be.
+
+    Raises:
+        Unhealthy: An alarm fires already.
+        Conflict: The group is gone.
+    """
+    guard(step, request, action)
+    groups = step.ports.environments[request.environment].groups
+    check(action, groups.get_cluster(request.cluster, request.environment))
+    step.say(describe(action))
+
+
+def guard(step: Step, request: RolloutRequest, action: Observe) -> None:
+    """Look at the alarms once.
+
+    Raises:
+        Unhealthy: One fires.
+    """
+    metrics = step.ports.environments[request.environment].metrics
+    _Watchful(step=step, metrics=metrics, alarms=action.alarms).refuse_alarms()
+
+
+def observed(step: Step, request: RolloutRequest, number: int, action: Observe) -> None:
+    """Keep that nothing fired in all the time."""
+    text = describe(action)
+    step.ports.store.put_action(request.rollout_id, number, text=text, seconds=action.seconds)
+
+
+def stop(step: Step, request: RolloutRequest, found: Plan, why: str) -> str:
+    """Say what is left as it is, and return how to go on from there."""
+    groups = step.ports.environments[request.environment].groups
+    cluster = groups.get_cluster(request.cluster, request.environment)
+    shares = ", ".join(f"`{group.name}` {group.weight} %" for group in cluster.groups)
+    pinned = " and ".join(f"`{g.name}`" for g in cluster.groups if g.pinned_min is not None)
+    step.note(
+        "stopped", f"Stopped, and left as it is ({shares}; {pinned or 'nothing'} is pinned): {why}"
+    )
+    made = created(found)
+    if any(group.enabled and group.name in made for group in cluster.groups):
+        return f"When you have seen enough: `ovenbird cluster rollback {request.cluster}`"
+    names = " and ".join(f"`ovenbird cluster decommission {name}`" for name in made)
+    return f"When you have seen enough: {names}, and `ovenbird cluster reconcile {request.cluster}`"
+
+
+def plan_retreat(
+    step: Step, request: RolloutRequest, made: Sequence[ServerGroupName], why: str
+) -> Plan:
+    """Observe the cluster again and plan the way back from what a plan makes, or would make."""
+    failed, *baseline = made
     groups = step.ports.environments[request.environment].groups
     step.note("retreat", f"Rolling back: {why}")
     found = retreats.plan_retreat(
-        groups.get_cluster(request.cluster, request.environment), failed=failed
+        groups.get_cluster(request.cluster, request.environment),
+        failed=failed,
+        baseline=next(iter(baseline), None),
     )
     _tell(step, found)
     return found
@@ -215,10 +267,9 @@ def promotes_at(found: Plan) -> int:
     return max((n for n, a in enumerate(found.actions, 1) if isinstance(a, moves)), default=0)
 
 
-def created(found: Plan) -> ServerGroupName | None:
-    """Return the server group that a plan makes, if it makes one."""
-    names = (action.name for action in found.actions if isinstance(action, CreateServerGroup))
-    return next(names, None)
+def created(found: Plan) -> tuple[ServerGroupName, ...]:
+    """Return the server groups that a plan makes: the new one, then its baseline."""
+    return tuple(action.name for action in found.actions if isinstance(action, CreateServerGroup))
 
 
 def ending_of(error: OvenbirdError) -> Ending:

@@ -59,7 +59,7 @@ def test_the_whole_of_the_page_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ovenbird.yaml"
     path.write_text("\n".join(FENCE.findall(PAGE.read_text())))
 
-    environment = load_manifest(path).environments[1]
+    environment = load_manifest(path).environments[-1]
     launch = environment.launch
 
     assert launch.instances == InstanceMix(types=("m6i.large", "m5.large"), on_demand_base=1)

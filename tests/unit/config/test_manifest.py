@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovenbird.config.manifest import load_committed, load_manifest
-from ovenbird.domain.apps import DEFAULT_ALARM, AllAtOnce, AppSpec, Canary
+from ovenbird.domain.apps import (
+    DEFAULT_ALARM,
+    AllAtOnce,
+    AppSpec,
+    BlueGreen,
+    Canary,
+    CapacityFrom,
+    Highlander,
+    Keep,
+    OnFailure,
+    Rolling,
+    Strategy,
+)
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.packages import ContentKind, PackageFormat, RelationKind
 from ovenbird.domain.sources import Source
@@ -96,6 +108,46 @@ def test_a_slash_at_the_end_means_a_tree_or_a_file_in_a_directory(write: Path) -
     assert (config.destination, config.mode) == ("/etc/hello/hello.toml", 0o640)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("blue_green", BlueGreen()),
+        ("{blue_green: {look_s: 5, manual: true}}", BlueGreen(look_s=5.0, manual=True)),
+        ("rolling", Rolling()),
+        (
+            "{rolling: {steps_percent: [50], observe_s: 0}}",
+            Rolling(steps_percent=(50,), observe_s=0.0),
+        ),
+        ("{highlander: {confirm: hello-prod}}", Highlander(confirm="hello-prod")),
+        (
+            "{canary: {steps_percent: [5, 50], manual_steps: [50], baseline: true, pause_s: 9}}",
+            Canary(steps_percent=(5, 50), manual_steps=(50,), baseline=True, pause_s=9.0),
+        ),
+    ],
+)
+def test_strategies(write: Path, written: str, meant: Strategy) -> None:
+    canary = "{canary: {steps_percent: [5, 25, 50], observe_s: 300}}"
+    write.write_text(MANIFEST.replace(canary, written))
+
+    assert load_manifest(write).environments[1].strategy == meant
+
+
+def test_how_long_the_old_group_is_kept(write: Path) -> None:
+    more = "keep: {enabled_s: 60, rollback_window_s: 90, groups: 1}\n    on_failure: stop\n"
+    write.write_text(MANIFEST.replace("alarms: []\n", f"{more}    capacity_from: old\n"))
+
+    prod = load_manifest(write).environments[1]
+
+    assert (prod.keep, prod.rollback_window_s) == (Keep(enabled_s=60.0, groups=1), 90.0)
+    assert (prod.on_failure, prod.capacity_from) == (OnFailure.STOP, CapacityFrom.OLD)
+
+
+def test_one_rollback_window_is_enough(write: Path) -> None:
+    twice = "rollback_window_s: 9\n    keep: {rollback_window_s: 9}"
+
+    assert "given twice" in str(refusal(write, "alarms: []", twice))
+
+
 def test_a_directory_stands_for_the_manifest_in_it(write: Path) -> None:
     assert load_manifest(write.parent) == load_manifest(write)
 
@@ -119,13 +171,17 @@ def test_the_example_is_a_good_manifest() -> None:
         ("[5, 25, 50]", "[25, 5]", 22, "must rise, each between 1 and 99"),
         ("[deb]", "[exe]", 4, "`package.formats[0]`: must be 'deb', 'rpm', 'apk' or 'archlinux'"),
         ("shell: [apt-get install -y nginx]", "x: 1", 15, "known here: `shell`, `file`, "),
-        ("observe_s: 300", "baseline: true", 22, "`baseline` is known but not built yet"),
+        ("observe_s: 300", "manual_steps: [7]", 22, "names 7, which is none of its steps"),
+        ("300}}", "300}, rolling: {}}", 22, "must be one strategy of `all_at_once`"),
+        ("alarms: []", "keep: {groups: 3}", 23, "less than or equal to 2, not `3`"),
+        ("alarms: []", "on_failure: panic", 23, "must be 'rollback' or 'stop'"),
+        ("alarms: []", "min_healthy_percent: 0", 23, "greater than or equal to 1"),
         ("app: hello", "app: hello-web", 1, "is not an app's name"),
         ("dist/,", "../dist/,", 7, "`from` must stay inside the checkout"),
         ("'0640'", "0640", 8, "needs quotes, as '0644'"),
         ("user: hello", "user: Hello", 11, "is not a user's name"),
         ("/opt/hello/bin/hello", "bin/hello", 11, "must begin with an absolute path"),
-        ("strategy: all_at_once", "strategy: rolling", 19, "is not a strategy"),
+        ("strategy: all_at_once", "strategy: red_black", 19, "is not a strategy"),
         ("approval: required", "approval: true", 24, "`deploy.prod.approval`: must be"),
         ("interval_s: 5", "interval_s: 1", 18, "greater than or equal to 5, not `1`"),
         ("  base: debian-12\n", "", 12, "`image.base`: is missing"),
