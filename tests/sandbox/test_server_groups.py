@@ -26,6 +26,7 @@ from ovenbird.domain.apps import DEFAULT_ALARM, AlarmSpec, Health
 from ovenbird.domain.clusters import (
     CLUSTER_TAG,
     ENVIRONMENT_TAG,
+    PINNED_DESIRED_TAG,
     PINNED_MIN_TAG,
     SERVER_GROUP_TAG,
     Capacity,
@@ -321,9 +322,9 @@ def test_pinning_and_unpinning(here: Deployment) -> None:
         here.groups.unpin(name)
     free = here.see()[1]
 
-    assert (pinned.capacity.min, pinned.pinned_min) == (2, 1)
-    assert (free.capacity.min, free.pinned_min) == (1, None)
-    assert PINNED_MIN_TAG not in free.tags
+    assert (pinned.capacity.min, pinned.pinned_min, pinned.pinned_desired) == (2, 1, 2)
+    assert (free.capacity.min, free.pinned_min, free.pinned_desired) == (1, None, None)
+    assert not {PINNED_MIN_TAG, PINNED_DESIRED_TAG} & set(free.tags)
 
 
 def test_resizing_launches_and_drains(here: Deployment) -> None:

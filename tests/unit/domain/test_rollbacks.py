@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -229,3 +230,33 @@ def test_the_policy_decommissions_what_rested_long_enough() -> None:
 
 def test_a_dark_cluster_keeps_all_it_has() -> None:
     assert plan_decommission(cluster(Shape(rested=DAY)), now=NOW, window=HOUR).actions == ()
+
+
+def test_a_rollback_finds_the_group_that_a_stopped_rollout_has_not_let_rest() -> None:
+    seen = cluster(RESTING, Shape(pinned=True), SERVING)
+
+    assert told(plan_rollback(seen, warm_up=WARM_UP))[1:3] == [
+        "Send 100 % to v002",
+        "Unpin v002: give its old minimum back",
+    ]
+
+
+def test_a_rollback_destroys_a_baseline() -> None:
+    seen = cluster(Shape(weight=80, pinned=True), Shape(weight=10), Shape(weight=10))
+    compared = replace(seen.groups[2], tags={"ovenbird:role": "baseline"})
+    seen = replace(seen, groups=(*seen.groups[:2], compared))
+
+    assert told(plan_rollback(seen, warm_up=WARM_UP)) == [
+        "Wait up to 60 s until v001 has 2 instances healthy",
+        "Send 100 % to v001",
+        "Unpin v001: give its old minimum back",
+        "Pin v002 at its present size",
+        "Disable v002: it rests with its instances, ready for a rollback",
+        "Decommission v003: drain and destroy it",
+    ]
+
+
+def test_what_a_rollout_holds_is_not_decommissioned_for_its_age() -> None:
+    seen = cluster(Shape(pinned=True), SERVING)
+
+    assert plan_decommission(seen, now=NOW, window=MINUTE).actions == ()

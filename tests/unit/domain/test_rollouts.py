@@ -7,10 +7,20 @@ from datetime import timedelta
 
 import pytest
 
-from ovenbird.domain.apps import AllAtOnce, Canary
+from ovenbird.domain.apps import (
+    AllAtOnce,
+    BlueGreen,
+    Canary,
+    CapacityFrom,
+    EnvironmentSpec,
+    Highlander,
+    Keep,
+    Rolling,
+    Strategy,
+)
 from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.errors import Conflict, InvalidRequest
-from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge
+from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge, SetWeights
 from ovenbird.domain.retreats import plan_retreat
 from tests.unit.domain.clusters_model import (
     NOW,
@@ -21,6 +31,7 @@ from tests.unit.domain.clusters_model import (
     after,
     cluster,
     environment,
+    group,
     name,
     rollout,
     told,
@@ -67,6 +78,178 @@ def test_a_canary_grows_before_its_weight_and_is_judged_at_each_step() -> None:
         "Disable v001: it rests with its instances, ready for a rollback",
         "Unpin v001: give its old minimum back",
     ]
+
+
+def test_blue_green_looks_at_all_traffic_before_the_old_group_rests() -> None:
+    looked = BlueGreen(look_s=60.0, manual=True)
+
+    assert told(rollout(cluster(SERVING), environment(looked)))[3:] == [
+        "Send 100 % to v002",
+        "Observe v002 for 60 s; an alarm ends it",
+        "Wait until a person lets v002 go on after all traffic",
+        "Disable v001: it rests with its instances, ready for a rollback",
+        "Unpin v001: give its old minimum back",
+    ]
+
+
+def test_rolling_lets_the_old_group_shrink_behind_the_weights() -> None:
+    steps = Rolling(steps_percent=(25, 50), observe_s=9.0)
+
+    assert told(rollout(cluster(Shape(weight=100, size=4)), environment(steps, size=4)))[1:] == [
+        "Create server group v002 with 1 instance of version 2.0.0 (ami-new), out of traffic",
+        "Wait up to 300 s until v002 has 1 instance healthy",
+        "Send 75 % to v001, 25 % to v002",
+        "Observe v002 for 9 s; an alarm ends it",
+        "Resize v001 to 3 / 3 / 9 (desired / min / max)",
+        "Resize v002 to 2 / 2 / 7 (desired / min / max)",
+        "Wait up to 300 s until v002 has 2 instances healthy",
+        "Send 50 % to v001, 50 % to v002",
+        "Observe v002 for 9 s; an alarm ends it",
+        "Resize v001 to 2 / 2 / 9 (desired / min / max)",
+        "Resize v002 to 4 / 1 / 7 (desired / min / max)",
+        "Wait up to 300 s until v002 has 4 instances healthy",
+        "Send 100 % to v002",
+        "Disable v001: it rests with its instances, ready for a rollback",
+        "Unpin v001: give its old minimum back",
+    ]
+
+
+def test_without_a_load_balancer_sizes_move_the_work() -> None:
+    seen = replace(cluster(SERVING), balanced=False)
+    steps = Rolling(steps_percent=(50,), observe_s=0.0)
+
+    assert told(rollout(seen, environment(steps)))[1:] == [
+        "Create server group v002 with 1 instance of version 2.0.0 (ami-new), out of traffic",
+        "Wait up to 300 s until v002 has 1 instance healthy",
+        "Resize v001 to 1 / 1 / 9 (desired / min / max)",
+        "Resize v002 to 2 / 1 / 5 (desired / min / max)",
+        "Wait up to 300 s until v002 has 2 instances healthy",
+        "Resize v001 to 0 / 0 / 9 (desired / min / max)",
+        "Disable v001: it rests with its instances, ready for a rollback",
+        "Unpin v001: give its old minimum back",
+    ]
+
+
+@pytest.mark.parametrize("strategy", [Canary(), BlueGreen()])
+def test_without_a_load_balancer_no_weight_can_be_moved(strategy: Strategy) -> None:
+    seen = replace(cluster(SERVING), balanced=False)
+
+    with pytest.raises(InvalidRequest, match="no load balancer"):
+        rollout(seen, environment(strategy))
+
+
+def test_highlander_leaves_nothing_else() -> None:
+    seen = cluster(RESTING, SERVING)
+    alone = environment(Highlander(confirm="hello-prod"))
+
+    assert told(rollout(seen, alone))[-4:] == [
+        "Disable v002: it rests with its instances, ready for a rollback",
+        "Unpin v002: give its old minimum back",
+        "Decommission v002: drain and destroy it",
+        "Decommission v001: drain and destroy it",
+    ]
+
+
+@pytest.mark.parametrize("word", ["", "hello-dev"])
+def test_highlander_is_refused_without_the_cluster_s_name(word: str) -> None:
+    with pytest.raises(InvalidRequest, match="must be confirmed") as caught:
+        rollout(cluster(SERVING), environment(Highlander(confirm=word)))
+
+    assert "--confirm hello-prod" in caught.value.hint
+
+
+def test_a_baseline_stands_beside_the_canary_in_its_first_step() -> None:
+    compared = Canary(
+        steps_percent=(10, 50), observe_s=180.0, baseline=True, pause_s=30.0, manual_steps=(10,)
+    )
+
+    assert told(rollout(cluster(SERVING), environment(compared, size=4)))[1:13] == [
+        "Create server group v002 with 1 instance of version 2.0.0 (ami-new), out of traffic",
+        "Create baseline v003 with 1 instance of version 1.1.0 (ami-1), out of traffic",
+        "Wait up to 300 s until v002 has 1 instance healthy",
+        "Wait up to 300 s until v003 has 1 instance healthy",
+        "Send 80 % to v001, 10 % to v002, 10 % to v003",
+        "Observe v002 for 30 s; an alarm ends it",
+        "Observe v002 at 10 % beside v003 for 180 s, and judge it",
+        "Wait until a person lets v002 go on after 10 %",
+        "Resize v002 to 2 / 2 / 7 (desired / min / max)",
+        "Wait up to 300 s until v002 has 2 instances healthy",
+        "Send 50 % to v001, 50 % to v002",
+        "Decommission v003: drain and destroy it",
+    ]
+
+
+def test_names_of_canary_and_baseline_wrap_around() -> None:
+    seen = cluster(SERVING)
+    last = replace(seen.groups[0], name=name(999))
+    compared = Canary(steps_percent=(10,), observe_s=180.0, baseline=True)
+
+    plan = rollout(replace(seen, groups=(last,)), environment(compared))
+
+    made = [action.name for action in plan.actions if isinstance(action, CreateServerGroup)]
+    assert made == [name(0), name(1)]
+
+
+def test_a_baseline_that_another_release_left_goes_first() -> None:
+    left = replace(group(2, Shape(release="other")), tags={"ovenbird:role": "baseline"}, weight=0)
+    seen = cluster(SERVING)
+
+    plan = rollout(replace(seen, groups=(*seen.groups, left)), environment(AllAtOnce()))
+
+    assert plan.actions[0] == Decommission(name=name(2))
+
+
+def test_most_of_the_wanted_instances_may_be_enough() -> None:
+    spec = environment(AllAtOnce(), size=10, min_healthy_percent=75)
+    plan = rollout(cluster(SERVING), spec)
+
+    assert "Wait up to 300 s until v002 has 8 instances healthy" in told(plan)
+    assert [a.needs for a in plan.actions if isinstance(a, SetWeights)] == [8]
+
+
+def test_the_old_group_may_stay_enabled_for_a_while() -> None:
+    spec = environment(AllAtOnce(), keep=Keep(enabled_s=60.0, groups=1))
+
+    words = told(rollout(cluster(RESTING, SERVING), spec))
+
+    assert words[-4:] == [
+        "Observe v003 for 60 s; an alarm ends it",
+        "Disable v002: it rests with its instances, ready for a rollback",
+        "Unpin v002: give its old minimum back",
+        "Decommission v001: drain and destroy it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "capacity"),
+    [
+        (CapacityFrom.MANIFEST, Capacity(min=1, desired=2, max=5)),
+        (CapacityFrom.OLD, Capacity(min=1, desired=4, max=9)),
+    ],
+)
+def test_where_the_capacity_comes_from(source: CapacityFrom, capacity: Capacity) -> None:
+    seen = cluster(Shape(weight=100, size=4))
+    spec = environment(AllAtOnce(), capacity_from=source)
+
+    done = after(seen, rollout(seen, spec).actions)
+
+    assert done.serving is not None
+    assert done.serving.capacity == capacity
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (environment(Rolling(steps_percent=(50, 25))), "rolling steps do not rise"),
+        (environment(Canary(manual_steps=(7,))), "manual step 7"),
+        (environment(Canary(steps_percent=(34,), baseline=True)), "first step is 34 %"),
+        (environment(min_healthy_percent=0), "between 1 and 100"),
+        (environment(keep=Keep(groups=3)), "between 1 and 2"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(spec: EnvironmentSpec, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        rollout(cluster(SERVING), spec)
 
 
 def test_a_canary_beside_a_dead_group_is_not_one() -> None:

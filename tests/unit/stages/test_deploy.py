@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -233,3 +233,38 @@ def test_the_world_may_have_moved_since_the_plan(seen: Cluster, action: Action, 
 )
 def test_what_harms_nothing_may_be_done_again(seen: Cluster, action: Action) -> None:
     check(action, seen)
+
+
+@pytest.mark.parametrize(
+    ("healthy", "percent", "needs", "fits"),
+    [(1, 25, 4, True), (1, 26, 4, False), (3, 100, 4, False), (4, 100, 4, True), (1, 100, 0, True)],
+)
+def test_no_group_gets_more_than_its_healthy_instances_can_take(
+    *, healthy: int, percent: int, needs: int, fits: bool
+) -> None:
+    seen = cluster(Shape(weight=100, pinned=True), Shape(size=4, healthy=healthy))
+    weights = (Weight(name=name(1), percent=100 - percent), Weight(name=name(2), percent=percent))
+    action = SetWeights(weights=tuple(w for w in weights if w.percent), needs=needs)
+
+    if fits:
+        check(action, seen)
+        return
+    with pytest.raises(Conflict, match=f"cannot take {percent} %"):
+        check(action, seen)
+
+
+def test_the_old_group_takes_back_what_it_had() -> None:
+    seen = cluster(Shape(weight=50, pinned=True, healthy=1), Shape(weight=50))
+    shares = (Weight(name=name(1), percent=90), Weight(name=name(2), percent=10))
+
+    check(SetWeights(weights=shares, needs=10), seen)
+
+
+def test_without_a_load_balancer_a_group_is_emptied_when_another_serves() -> None:
+    seen = replace(cluster(Shape(weight=50), Shape(weight=50)), balanced=False)
+    alone = replace(cluster(SERVING), balanced=False)
+
+    check(Resize(name=name(1), capacity=NONE), seen)
+    check(Decommission(name=name(1)), seen)
+    with pytest.raises(Conflict, match="in traffic"):
+        check(Resize(name=name(1), capacity=NONE), alone)
