@@ -214,7 +214,9 @@ def test_no_plan_takes_traffic_a_way_back_or_what_is_owned(
             assert NOW - ended > GRACE
         if group == back and group.disabled_at is not None:
             assert NOW - group.disabled_at > timedelta(hours=1)
-    again = plan_cluster(now, known, now=NOW, grace=GRACE)
+    # Of what it lets rest one may be too many: that goes with the next run, then nothing.
+    later = after(now, plan_cluster(now, known, now=NOW, grace=GRACE).actions)
+    again = plan_cluster(later, known, now=NOW, grace=GRACE)
     assert again.actions == ()
 
 
