@@ -426,7 +426,8 @@ class Groups:
                 target_group=f"arn:{wanted.name}", created_at=AT,
                 release_id=wanted.release_id, tags=wanted.tags,
             )  # fmt: skip
-        self._world.note(f"create {wanted.name}")
+        values = "".join(f" {name}={value}" for name, value in wanted.environment.items())
+        self._world.note(f"create {wanted.name}{values}")
 
     def pin(self, name: ServerGroupName) -> None:
         with self._world.state() as state:

@@ -20,6 +20,18 @@ from ovenbird.operations.opening import Installation, person
 from ovenbird.operations.work import Result
 
 
+def values_of(given: tuple[str, ...]) -> dict[str, str]:
+    """Return ``NAME=VALUE`` words as values; the last one of a name counts.
+
+    Raises:
+        BadParameter: One has no `=`.
+    """
+    for word in given:
+        if "=" not in word:
+            raise click.BadParameter(f"`{word}` is not NAME=VALUE", param_hint="--set")
+    return {name: value for name, _, value in (word.partition("=") for word in given)}
+
+
 @click.command()
 @click.option("--app", default=".", help="Git URL or directory; the current one by default.")
 @click.option("--ref", default="HEAD", help="Branch, tag or commit.")
@@ -31,6 +43,13 @@ from ovenbird.operations.work import Result
     metavar="CLUSTER",
     help="Destroy all other server groups of this cluster afterwards, as `highlander` says.",
 )
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A value of the machines' environment, over the manifest's; may be given again.",
+)
 @change
 def start(  # noqa: PLR0913 - click's options, by name
     *,
@@ -38,6 +57,7 @@ def start(  # noqa: PLR0913 - click's options, by name
     ref: str,
     fresh: bool,
     confirmed: tuple[str, ...],
+    values: tuple[str, ...],
     as_json: bool,
     dry_run: bool,
     yes: bool,
@@ -47,10 +67,15 @@ def start(  # noqa: PLR0913 - click's options, by name
     It runs here, until it has ended or waits for an approval. What dead processes left
     unfinished goes on first. On a terminal the plan is shown and confirmed.
 
-    Example: `ovenbird release start --app ~/hello --ref v1.1.0`
+    What is --set is in /etc/ovenbird/environment on the machines of this release, and can be
+    read by whoever sees the release: secrets do not belong there.
+
+    Example: `ovenbird release start --app ~/hello --ref v1.1.0 --set LOG_LEVEL=debug`
     """
     with opened() as installation:
-        prepared = preparing.prepare(installation, app=app, ref=ref, confirmed=confirmed)
+        prepared = preparing.prepare(
+            installation, app=app, ref=ref, confirmed=confirmed, values=values_of(values)
+        )
         asks = is_interactive() and not yes
         if dry_run or asks:
             seen = preparing.preview(installation, prepared, fresh=fresh)

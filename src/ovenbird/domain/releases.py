@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -52,6 +52,7 @@ class ReleaseRequest:
         actor: Who asked.
         confirmed: Clusters of which nothing else need stay (``highlander``).
         approval_within_s: Seconds after which a release that nobody approved is rejected.
+        values: Of the environment of machines, over those of the manifest.
     """
 
     release_id: str
@@ -65,6 +66,7 @@ class ReleaseRequest:
     goal: Goal = Goal.ROLLOUT
     confirmed: tuple[str, ...] = ()
     approval_within_s: float = 7 * 86_400.0
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

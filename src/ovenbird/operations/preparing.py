@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovenbird.config.manifest import load_committed
@@ -18,6 +18,7 @@ from ovenbird.config.places import Places
 from ovenbird.config.settings import cache_home
 from ovenbird.domain.apps import AppSpec, EnvironmentSpec
 from ovenbird.domain.drift import Difference
+from ovenbird.domain.given_values import with_values
 from ovenbird.domain.images import COMMIT_TAG, ImageId
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
@@ -43,12 +44,15 @@ class Prepared:
 
     Args:
         confirmed: Clusters of which nothing else need stay; the manifest knows them already.
+        spec: With the values that were given.
+        values: Of the environment of machines, over those of the manifest.
     """
 
     source: Source
     spec: AppSpec
     version: str
     confirmed: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,12 @@ class Preview:
 
 
 def prepare(
-    installation: Installation, *, app: str, ref: str, confirmed: Sequence[str] = ()
+    installation: Installation,
+    *,
+    app: str,
+    ref: str,
+    confirmed: Sequence[str] = (),
+    values: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Find the commit, and refuse what could not be released; nothing is changed.
 
@@ -90,6 +99,7 @@ def prepare(
         app: Git URL, or a directory in a git repository.
         ref: Branch, tag or commit.
         confirmed: Clusters that a person named to do without everything else in them.
+        values: Of the environment of machines, over those of the manifest.
 
     Raises:
         NotFound: The sandbox, the commit, its manifest, an environment or the base image is not
@@ -105,13 +115,15 @@ def prepare(
     source = git.resolve(url, ref, mirror=mirror, directory=directory)
     with tempfile.TemporaryDirectory(prefix="ovenbird-") as place:
         checkout = git.checkout(source, mirror=mirror, into=Path(place) / "checkout")
-        spec = load_committed(source, checkout).confirmed(confirmed)
+        spec = with_values(load_committed(source, checkout), values or {}).confirmed(confirmed)
         places = Places(source, checkout)
         version = version_of(checkout, spec.version)
     with places.named():
         check_feasible(spec, ports)
     base_image(spec, ports)
-    return Prepared(source=source, spec=spec, version=version, confirmed=tuple(confirmed))
+    return Prepared(
+        source=source, spec=spec, version=version, confirmed=tuple(confirmed), values=values or {}
+    )
 
 
 def preview(installation: Installation, prepared: Prepared, *, fresh: bool) -> Preview:

@@ -9,7 +9,11 @@ the process of whoever says it, unless another one works on it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from ovenbird.domain.errors import Conflict
+from ovenbird.domain.events import Event
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.releases import Goal, Phase, Release, ReleaseRequest
 from ovenbird.domain.strategies.refusals import refuse_unconfirmed
@@ -31,6 +35,8 @@ from ovenbird.pipeline.release_steps import app_lock
 from ovenbird.pipeline.runtime import Runtime
 from ovenbird.pipeline.steps import ABORT
 from ovenbird.store.records import Store, held
+
+VALUES = "values"  # kind of the event that says which were given
 
 
 def start(
@@ -171,6 +177,7 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal
                 goal=goal,
             )
         )
+        _tell_values(store, release_id, prepared.values, at=now)
         reason = "A release is under way"
         store.lock(app_lock(app), owner=release_id, reason=reason, at=now)
         release.start(
@@ -185,6 +192,7 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal
                 fresh=fresh,
                 goal=goal,
                 confirmed=prepared.confirmed,
+                values=prepared.values,
             )
         )
     return release_id
@@ -215,7 +223,24 @@ def _is_of(store: Store, subject: str, prepared: Prepared) -> bool:
 
 def _is_meant(store: Store, release_id: str, prepared: Prepared, goal: Goal) -> bool:
     found = store.get_release(release_id)
-    return found.commit == prepared.source.commit and found.goal is goal
+    same = found.commit == prepared.source.commit and found.goal is goal
+    return same and _values_of(store, release_id) == prepared.values
+
+
+def _values_of(store: Store, release_id: str) -> Mapping[str, str]:
+    """Return the values that a release was given."""
+    events = store.list_events(release_id)
+    told = (event.facts for event in events if event.kind == VALUES)
+    return {name: str(value) for name, value in next(told, {}).items()}
+
+
+def _tell_values(store: Store, release_id: str, values: Mapping[str, str], *, at: datetime) -> None:
+    if values:
+        text = "Values given: " + ", ".join(f"`{name}={value}`" for name, value in values.items())
+        facts: dict[str, str | int | float] = {**values}
+        store.add_event(
+            Event(sequence=0, at=at, subject=release_id, kind=VALUES, text=text, facts=facts)
+        )
 
 
 def _going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:

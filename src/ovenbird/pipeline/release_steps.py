@@ -15,6 +15,7 @@ from ovenbird.config.recipes import check_files
 from ovenbird.domain.apps import AppSpec
 from ovenbird.domain.catalog import RepositoryState
 from ovenbird.domain.errors import Aborted, InvalidRequest, NotFound, OvenbirdError
+from ovenbird.domain.given_values import with_values
 from ovenbird.domain.images import (
     BLOCKS_UPLOADED_TAG,
     RELEASE_TAG,
@@ -54,7 +55,8 @@ def read_manifest(step: Step, request: ReleaseRequest) -> tuple[Source, AppSpec]
         InvalidRequest: The manifest is wrong.
     """
     source, checkout = checked_out(step, request)
-    app = load_committed(source, checkout).confirmed(request.confirmed)
+    app = with_values(load_committed(source, checkout), request.values)
+    app = app.confirmed(request.confirmed)
     with Places(source, checkout).named():
         check_files(app.image.recipe, checkout)
         check_feasible(app, step.ports)
