@@ -13,6 +13,7 @@ from ovenbird.domain.events import Event
 from ovenbird.domain.releases import Ending, Phase
 from tests.pipeline.apps import MANIFEST, make_app
 from tests.pipeline.conftest import Line, Wait
+from tests.pipeline.installation import here
 from tests.pipeline.processes import Begun
 from tests.pipeline.test_step_names import names
 from tests.pipeline.worker import main
@@ -168,6 +169,22 @@ def test_highlander_is_refused_without_a_word_and_leaves_nothing_else_with_it(
     ending = release(line, confirmed=("hello-prod",))
 
     assert ending.phase is Phase.PROMOTED
+    assert prod(line) == {"v002": (100, 2, False)}
+
+
+def test_highlander_is_asked_for_by_name_on_the_command_line(serve: Serve) -> None:
+    line = serve("highlander")
+    words = ("release", "start", "--app", str(line.app), "--ref", "v1.1.0")
+
+    silent = here(line.world, *words)
+    shown = here(line.world, *words, "--dry-run")
+    slip = here(line.world, *words, "--confirm", "hello-dev")
+    asked = here(line.world, *words, "--confirm", "hello-prod")
+
+    assert (silent.status, shown.status, slip.status) == (2, 2, 2), silent.err
+    assert "`--confirm hello-prod`" in silent.err
+    assert "What can be confirmed: `hello-prod`" in slip.err
+    assert asked.status == 0, asked.err
     assert prod(line) == {"v002": (100, 2, False)}
 
 

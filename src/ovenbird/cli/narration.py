@@ -29,7 +29,7 @@ DOING = {
     "boot": "Booting",
     "share": "Sharing",
 }
-STAYS = {"plan", "warning", "approved", "retreat", "drift"}
+STAYS = {"plan", "warning", "approved", "retreat", "stopped", "drift"}
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 

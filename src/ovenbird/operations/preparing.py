@@ -24,6 +24,7 @@ from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.domain.sources import Source
+from ovenbird.domain.strategies.refusals import refuse_needless
 from ovenbird.operations.locating import located
 from ovenbird.operations.opening import Installation
 from ovenbird.packaging.versions import version_of
@@ -104,7 +105,7 @@ def prepare(
     Raises:
         NotFound: The sandbox, the commit, its manifest, an environment or the base image is not
             there.
-        InvalidRequest: The manifest is wrong.
+        InvalidRequest: The manifest is wrong, or a cluster was confirmed that need not be.
         OvenbirdError: There is no room for a release on the disk.
     """
     for written in (installation.state, cache_home()):
@@ -118,6 +119,7 @@ def prepare(
         spec = with_values(load_committed(source, checkout), values or {}).confirmed(confirmed)
         places = Places(source, checkout)
         version = version_of(checkout, spec.version)
+    refuse_needless(spec, confirmed)
     with places.named():
         check_feasible(spec, ports)
     base_image(spec, ports)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from ovenbird.domain.apps import AllAtOnce, BlueGreen, Canary, EnvironmentSpec, Highlander, Rolling
+from collections.abc import Collection
+
+from ovenbird.domain.apps import (
+    AllAtOnce,
+    AppSpec,
+    BlueGreen,
+    Canary,
+    EnvironmentSpec,
+    Highlander,
+    Rolling,
+)
 from ovenbird.domain.clusters import Cluster
 from ovenbird.domain.errors import InvalidRequest
 from ovenbird.domain.names import ClusterName
@@ -54,6 +64,25 @@ def refuse_unconfirmed(environment: EnvironmentSpec, cluster: ClusterName) -> No
         f" and must be confirmed by that name{other}",
         hint=f"`--confirm {cluster}`, or `highlander: {{confirm: {cluster}}}` in the manifest",
     )
+
+
+def refuse_needless(app: AppSpec, confirmed: Collection[str]) -> None:
+    """Refuse a confirmation that nothing asks for: its name may be a slip.
+
+    Raises:
+        InvalidRequest: No highlander of the app has a cluster of that name.
+    """
+    alone = {
+        str(ClusterName(app=app.app, stack=spec.name))
+        for spec in app.environments
+        if isinstance(spec.strategy, Highlander)
+    }
+    if needless := sorted(set(confirmed) - alone):
+        known = ", ".join(f"`{name}`" for name in sorted(alone))
+        raise InvalidRequest(
+            f"`{needless[0]}` is confirmed, and no environment deploys there as highlander",
+            hint=f"What can be confirmed: {known or 'nothing'}",
+        )
 
 
 def refuse_unbalanced(environment: EnvironmentSpec, cluster: Cluster) -> None:
