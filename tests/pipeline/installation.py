@@ -23,6 +23,8 @@ from ovenbird.pipeline.ports import Ports
 from tests.pipeline.processes import Begun
 from tests.pipeline.worlds import DEV, PROD, World
 
+PRICES = {"t3.micro": 0.0104}
+
 
 class WorldInstallation(Installation):
     """Settings and ports of a world."""
@@ -38,6 +40,7 @@ class WorldInstallation(Installation):
             state_directory=directory,
             repository=RepositorySettings(directory=directory, signing_key=directory / "key"),
             bake_environment="dev",
+            prices=PRICES,
             environments={
                 name: EnvironmentSettings(
                     account_id=account_id, region="eu-west-1", vpc_id="vpc", subnet_ids=("subnet",),

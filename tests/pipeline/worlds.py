@@ -93,6 +93,7 @@ class State:
         key: What encrypts images; AWS's own when it has `managed` in it.
         newer_base: Id of the image that the base image's name means now.
         uses: Image → what needs it, besides server groups.
+        launched: Server group → what its instances are launched with.
         suspended: Server groups whose process `Launch` is suspended.
         left: Target group in production without a group → what uses it.
         made_by: Release that made these.
@@ -115,6 +116,7 @@ class State:
     newer_base: str = ""
     key: str = ""
     uses: dict[str, str] = field(default_factory=dict)
+    launched: dict[str, dict[str, str]] = field(default_factory=dict)
     suspended: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     made_by: str = ""
@@ -426,6 +428,7 @@ class Groups:
                 target_group=f"arn:{wanted.name}", created_at=AT,
                 release_id=wanted.release_id, tags=wanted.tags,
             )  # fmt: skip
+            state.launched[str(wanted.name)] = self.settings_to_be(wanted)
         values = "".join(f" {name}={value}" for name, value in wanted.environment.items())
         self._world.note(f"create {wanted.name}{values}")
 
@@ -492,6 +495,13 @@ class Groups:
             )
             for group in found
         }  # fmt: skip
+
+    def launch_settings(self, name: ServerGroupName) -> dict[str, str]:
+        return self._world.look().launched.get(str(name), {})
+
+    def settings_to_be(self, wanted: CreateServerGroup) -> dict[str, str]:
+        values = {f"environment.{key}": value for key, value in wanted.environment.items()}
+        return {"ImageId": wanted.image_id, "InstanceType": wanted.instance_type, **values}
 
     def _change(self, name: ServerGroupName, **changes: Any) -> None:
         with self._world.state() as state:

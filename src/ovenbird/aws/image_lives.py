@@ -26,7 +26,7 @@ SOON = timedelta(minutes=2)
 
 
 class ImageLives:
-    """The :class:`ovenbird.domain.ports.ImageLives` of one account; each change can be repeated.
+    """The :class:`ovenbird.domain.image_ports.ImageLives` of one account, each to be repeated.
 
     Permissions: ec2:EnableImageDeprecation, ec2:DisableImageDeprecation, ec2:DisableImage,
     ec2:EnableImage, ec2:DeregisterImage, ec2:DeleteSnapshot, ec2:CreateTags, ec2:DeleteTags,

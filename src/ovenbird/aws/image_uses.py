@@ -24,7 +24,7 @@ NAMES_AT_ONCE = 10  # Source: SSM API reference, GetParameters
 
 
 class AccountUses:
-    """The :class:`ovenbird.domain.ports.ImageUses` of one account.
+    """The :class:`ovenbird.domain.image_ports.ImageUses` of one account.
 
     Permissions: ec2:DescribeInstances, ec2:DescribeLaunchTemplates,
     ec2:DescribeLaunchTemplateVersions, autoscaling:DescribeLaunchConfigurations,

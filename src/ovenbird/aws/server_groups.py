@@ -19,6 +19,7 @@ from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.group_details import GroupDetails
 from ovenbird.aws.launch_requests import Surroundings
+from ovenbird.aws.launch_settings import LaunchSettings, flat
 from ovenbird.aws.launch_templates import LaunchTemplates
 from ovenbird.aws.listeners import Listeners
 from ovenbird.aws.networks import Networks, NetworkSpec
@@ -74,6 +75,7 @@ class ServerGroups:
         self._ec2 = account.ec2
         self._groups = AutoScalingGroups(account, clock=clock)
         self._details = GroupDetails(account)
+        self._settings = LaunchSettings(account)
         self._network = network
         self._clock = clock
         self._traffic = Listeners(
@@ -275,6 +277,19 @@ class ServerGroups:
     def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]:
         """Return what is asked only when somebody looks for changes by hand."""
         return self._details.read(names)
+
+    def launch_settings(self, name: ServerGroupName) -> Mapping[str, str]:
+        """Return what a group's instances are launched with; nothing when that is gone."""
+        return self._settings.read(name)
+
+    def settings_to_be(self, wanted: CreateServerGroup) -> Mapping[str, str]:
+        """Return what a new group's instances would be launched with; nothing is made.
+
+        Raises:
+            InvalidRequest: They cannot be launched so.
+        """
+        groups = self._network.security_group_ids
+        return flat(self._templates.data(wanted, {}, security_groups=groups))
 
     def _refuse_or_clear(
         self, wanted: CreateServerGroup, raw: AutoScalingGroupTypeDef | None

@@ -19,6 +19,7 @@ from ovenbird.domain.errors import InvalidRequest, OvenbirdError
 NOUNS = {
     "init": "ovenbird.cli.init:init",
     "release": "ovenbird.cli.release:group",
+    "rollout": "ovenbird.cli.rollout:group",
     "judge": "ovenbird.cli.judge:group",
     "cluster": "ovenbird.cli.cluster:group",
     "janitor": "ovenbird.cli.janitor:group",

@@ -29,7 +29,11 @@ DOING = {
     "boot": "Booting",
     "share": "Sharing",
 }
+<<<<<<< HEAD
 STAYS = {"plan", "warning", "approved", "retreat", "stopped", "drift"}
+=======
+STAYS = {"plan", "warning", "approved", "retreat", "drift", "waits", "queued"}
+>>>>>>> 250e394 (rollouts: an image onto a cluster without a release; paused, continued, promoted by hand; turns in a queue)
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 

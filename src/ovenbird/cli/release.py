@@ -142,10 +142,11 @@ def _lines(report: Report, waits_for: str) -> Iterator[str]:
     yield from ["", "Stages"]
     yield from (f"  {stage.name:<14} {stage.seconds:8.1f} s" for stage in report.stages)
     for rollout in report.rollouts:
-        yield from ["", *_rollout_lines(rollout)]
+        yield from ["", *rollout_lines(rollout)]
 
 
-def _rollout_lines(rollout: Rollout) -> Iterator[str]:
+def rollout_lines(rollout: Rollout) -> Iterator[str]:
+    """Say what a rollout did, and what the judge said."""
     title = f"Rollout on {rollout.cluster} in {rollout.environment}"
     took = output.lasted(rollout.started_at, rollout.ended_at)
     yield f"{title}: {rollout.state}, took {took}"

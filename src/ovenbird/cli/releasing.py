@@ -211,9 +211,12 @@ def _say(installation: Installation, result: Result, *, as_json: bool) -> None:
     if result.elsewhere:
         output.words(f"Another process works on `{subject}`; follow it with")
         output.words(f"  ovenbird release logs --follow {subject}")
-    if result.waits_for:
-        output.words(f"`{subject}` waits for approval of `{result.waits_for}`; go on with")
-        output.words(f"  ovenbird release approve {subject}")
+    if wait := result.wait:
+        what = f"approval of `{wait.environment}`" if wait.environment else "a person"
+        output.words(f"`{subject}` waits for {what}; go on with")
+        output.words(f"  {wait.command} {wait.rollout_id or subject}")
+        if wait.rollout_id:
+            output.words("Until then no process looks at its alarms, unless one goes on with it")
     if not as_json:
         click.echo(_summary(installation, subject))
 

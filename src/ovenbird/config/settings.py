@@ -216,6 +216,8 @@ class Settings(Strict):
         rebake: When `ovenbird image rebake --scheduled` has something to do; None for never.
         builders: Of bakes by a builder instance.
         bake_environment: The environment whose account bakes and owns images.
+        prices: Instance type → on-demand price of an hour in your Region and currency; what
+            plans cost is not known for others.
     """
 
     state_directory: AbsolutePath
@@ -228,6 +230,7 @@ class Settings(Strict):
     bakes: BakeSettings = BakeSettings()
     judge: JudgeSettings = JudgeSettings()
     retention: RetentionSettings = RetentionSettings()
+    prices: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     environments: Annotated[Mapping[str, EnvironmentSettings], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Ports of what happens to images after the bake: evidence is kept, and they are booted once.
+"""Ports of what happens to images after the bake: evidence, one boot, uses, and their end.
 
 They are satisfied by shape, as those in :mod:`ovenbird.domain.ports`.
 """
@@ -6,10 +6,12 @@ They are satisfied by shape, as those in :mod:`ovenbird.domain.ports`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from ovenbird.domain.boot_checks import BootReport, Probe
+from ovenbird.domain.image_retention import ImageUse
 from ovenbird.domain.images import Image, ImageId
 from ovenbird.domain.ports import Progress
 from ovenbird.domain.provenance import Evidence, Signed
@@ -37,6 +39,24 @@ class ImageTags(Protocol):
     """Tags on images of one account."""
 
     def write_tags(self, image_id: ImageId, tags: Mapping[str, str]) -> None: ...
+
+
+class ImageLives(Protocol):
+    """The last days of images of one account; each change can be made twice."""
+
+    def deprecate(self, image: Image, *, at: datetime) -> None: ...
+
+    def disable(self, image: Image) -> None: ...
+
+    def restore(self, image: Image) -> None: ...
+
+    def remove(self, image: Image) -> None: ...  # with its snapshot
+
+
+class ImageUses(Protocol):
+    """What needs images in one account, besides server groups of ours."""
+
+    def list_uses(self) -> tuple[ImageUse, ...]: ...
 
 
 class Boots(Protocol):

@@ -14,7 +14,6 @@ from typing import BinaryIO, Protocol
 from ovenbird.domain.catalog import CatalogEntry, Finding, Publication, RepositoryState
 from ovenbird.domain.clusters import Capacity, Cluster, Details, Instance, InstanceId
 from ovenbird.domain.contents import ImageContents
-from ovenbird.domain.image_retention import ImageUse
 from ovenbird.domain.images import BaseSource, Image, ImageId, PackagePin, SnapshotId
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import BuildSite, Package
@@ -308,24 +307,6 @@ class BaseImages(Protocol):
     def key_of(self, base: Image) -> Key | None: ...  # what encrypts what is baked on it
 
 
-class ImageLives(Protocol):
-    """The last days of images of one account; each change can be made twice."""
-
-    def deprecate(self, image: Image, *, at: datetime) -> None: ...
-
-    def disable(self, image: Image) -> None: ...
-
-    def restore(self, image: Image) -> None: ...
-
-    def remove(self, image: Image) -> None: ...  # with its snapshot
-
-
-class ImageUses(Protocol):
-    """What needs images in one account, besides server groups of ours."""
-
-    def list_uses(self) -> tuple[ImageUse, ...]: ...
-
-
 class BuildRoom(Protocol):
     """Where a build runs: it sees a checkout and a home of its own, and is never root."""
 
@@ -387,3 +368,7 @@ class ServerGroups(Protocol):
     def mend(self, wanted: Mend) -> None: ...
 
     def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]: ...
+
+    def launch_settings(self, name: ServerGroupName) -> Mapping[str, str]: ...
+
+    def settings_to_be(self, wanted: CreateServerGroup) -> Mapping[str, str]: ...

@@ -19,19 +19,21 @@ STAGES = ("build", "publish", "bake", "boot", "share")  # of a release, before i
 class Phase(StrEnum):
     """Where a release or a rollout stands."""
 
+    QUEUED = "queued"  # another works on the same app or cluster: it waits for its turn
     RUNNING = "running"
-    WAITING = "waiting"  # for an approval
+    WAITING = "waiting"  # for an approval, or for a person who lets it go on
     PROMOTED = "promoted"
     BAKED = "baked"  # the image is there, which was all that was asked for
     ROLLED_BACK = "rolled_back"
     REJECTED = "rejected"
     ABORTED = "aborted"
+    SUPERSEDED = "superseded"  # a newer one took its place before its turn came
     FAILED = "failed"
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self not in {Phase.RUNNING, Phase.WAITING}
+        return self not in {Phase.QUEUED, Phase.RUNNING, Phase.WAITING}
 
 
 class Goal(StrEnum):
@@ -53,6 +55,7 @@ class ReleaseRequest:
         confirmed: Clusters of which nothing else need stay (``highlander``).
         approval_within_s: Seconds after which a release that nobody approved is rejected.
         values: Of the environment of machines, over those of the manifest.
+        queue: Whether it waits for its turn where another works, instead of failing.
     """
 
     release_id: str
@@ -67,11 +70,17 @@ class ReleaseRequest:
     confirmed: tuple[str, ...] = ()
     approval_within_s: float = 7 * 86_400.0
     values: Mapping[str, str] = field(default_factory=dict)
+    queue: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRequest:
-    """One image onto one cluster: child of a release, or standalone (rollback, resize, ...)."""
+    """One image onto one cluster: child of a release, or standalone.
+
+    Args:
+        release_id: Empty when it is not part of a release.
+        queue: Whether it waits for its turn where another works, instead of failing.
+    """
 
     rollout_id: str
     release_id: str
@@ -80,6 +89,17 @@ class RolloutRequest:
     image_id: ImageId
     version: str
     actor: str
+    queue: bool = False
+
+    @property
+    def subject(self) -> str:
+        """Whose events and words it has: its release's, or its own."""
+        return self.release_id or self.rollout_id
+
+    @property
+    def show(self) -> str:
+        """The command that shows it."""
+        return show_command(self.rollout_id, self.release_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +255,15 @@ class ClusterChange:
     plan: Plan
     actor: str
     seen: Mapping[str, int]
+
+
+def show_command(rollout_id: str, release_id: str) -> str:
+    """Return the command that shows a rollout: with its release, when it has one."""
+    return (
+        f"ovenbird release show {release_id}"
+        if release_id
+        else (f"ovenbird rollout show {rollout_id}")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,6 +181,17 @@ def opened_disk(disk: Path) -> Iterator[Path]:
         yield root
 
 
+def kept_packages(ports: Ports, image: Image) -> tuple[InstalledPackage, ...] | None:
+    """Return the packages of an image as its evidence has them; None when none is kept."""
+    digest = image.tags.get(PROVENANCE_TAG, "")
+    if ports.evidence is None or not digest:
+        return None
+    try:
+        return packages_of(ports.evidence.part(image.bake_key, digest, SBOM))
+    except (NotFound, ValueError):
+        return None
+
+
 def packages_of(sbom: bytes) -> tuple[InstalledPackage, ...]:
     """Return the packages that an image's bill of materials names.
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ovenbird.config.settings import Settings
 from ovenbird.domain.clusters import Cluster
+from ovenbird.domain.image_ports import ImageLives
 from ovenbird.domain.image_retention import (
     ImageChoice,
     ImageLimits,
@@ -23,7 +24,7 @@ from ovenbird.domain.image_retention import (
     refuse_strange,
 )
 from ovenbird.domain.images import COPIED_FROM_TAG, ImageId
-from ovenbird.domain.ports import Clock, ImageLives, Progress
+from ovenbird.domain.ports import Clock, Progress
 from ovenbird.domain.releases import Phase
 from ovenbird.operations.clusters import list_clusters
 from ovenbird.operations.opening import Installation

@@ -10,6 +10,7 @@ the process of whoever says it, unless another one works on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from ovenbird.domain.errors import Conflict
@@ -19,7 +20,8 @@ from ovenbird.domain.releases import Goal, Phase, Release, ReleaseRequest
 from ovenbird.domain.strategies.refusals import refuse_unconfirmed
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.preparing import Prepared, next_id
-from ovenbird.operations.releases import approval_word, phase_of, waits_for
+from ovenbird.operations.queueing import REFUSED, Turn, refuse_taken, supersede_releases
+from ovenbird.operations.releases import approval_word, find_wait, phase_of, waits_for
 from ovenbird.operations.work import (
     Result,
     Tell,
@@ -34,12 +36,12 @@ from ovenbird.pipeline import release, signals
 from ovenbird.pipeline.release_steps import app_lock
 from ovenbird.pipeline.runtime import Runtime
 from ovenbird.pipeline.steps import ABORT
-from ovenbird.store.records import Store, held
+from ovenbird.store.records import Store
 
 VALUES = "values"  # kind of the event that says which were given
 
 
-def start(
+def start(  # noqa: PLR0913 - one for each wish, all by name
     installation: Installation,
     prepared: Prepared,
     *,
@@ -47,6 +49,7 @@ def start(
     actor: str,
     tell: Tell,
     goal: Goal = Goal.ROLLOUT,
+    turn: Turn = REFUSED,
 ) -> Result:
     """Release a commit in this process, until it has ended or waits for an approval.
 
@@ -63,13 +66,17 @@ def start(
             refuse_unconfirmed(spec, ClusterName(app=prepared.spec.app, stack=spec.name))
     with at_work(installation) as engine:
         watch, store = Watch(engine, tell), engine.ports.store
-        taken = _going(engine, take_over(engine))
+        taken = going(engine, take_over(engine))
         mine = [subject for subject in taken if _is_of(store, subject, prepared)]
         watch.hear(taken)
         watch.until_done(mine)
         release_id = next((s for s in mine if _is_meant(store, s, prepared, goal)), "")
         if not release_id:
-            release_id = _begin(engine, prepared, fresh=fresh, actor=actor, goal=goal)
+            if turn.supersede:
+                by = next_id(store, prepared)
+                watch.until_done(supersede_releases(engine, prepared.spec.app, by=by))
+            wish = _Wish(fresh=fresh, goal=goal, queue=turn.queue, actor=actor)
+            release_id = _begin(engine, prepared, wish)
             watch.until_done([release_id])
         result = result_of(engine, release_id)
         watch.until_done(taken)
@@ -81,7 +88,7 @@ def resume_all(installation: Installation, tell: Tell) -> tuple[Result, ...]:
     with at_work(installation) as engine:
         watch = Watch(engine, tell)
         taken = take_over(engine)
-        watch.until_done(_going(engine, taken))
+        watch.until_done(going(engine, taken))
         return tuple(result_of(engine, subject) for subject in taken)
 
 
@@ -91,10 +98,10 @@ def resume(installation: Installation, subject: str, tell: Tell) -> Result:
     Raises:
         Conflict: It has ended, or another process works on it.
     """
-    _refuse_ended(installation.store, subject)
-    if environment := waits_for(installation.store, subject):
-        return Result(subject=subject, waits_for=environment)
-    result = _go_on(installation, subject, tell)
+    refuse_ended(installation.store, subject)
+    if wait := find_wait(installation.store, subject):
+        return Result(subject=subject, wait=wait)
+    result = go_on(installation, subject, tell)
     if result.elsewhere:
         raise Conflict(
             f"Another process works on `{subject}`",
@@ -120,13 +127,13 @@ def approve(
     """
     store = installation.store
     if _is_approved(store, release_id):
-        return _go_on(installation, release_id, tell)
+        return go_on(installation, release_id, tell)
     found = _awaited(store, release_id, environment)
     _send(installation, release_id, found, word=signals.APPROVE, actor=actor)
     # Kept after it was sent: who finds it here need not send it again.
     at = installation.ports.clock.now()
     store.say(release_id, approval_word(found), actor=actor, at=at)
-    return _go_on(installation, release_id, tell)
+    return go_on(installation, release_id, tell)
 
 
 def reject(
@@ -139,7 +146,7 @@ def reject(
     """
     found = _awaited(installation.store, release_id, environment)
     _send(installation, release_id, found, word=signals.REJECT, actor=actor)
-    return _go_on(installation, release_id, tell, ends_as=Phase.REJECTED)
+    return go_on(installation, release_id, tell, ends_as=Phase.REJECTED)
 
 
 def abort(installation: Installation, subject: str, *, actor: str, tell: Tell) -> Result:
@@ -149,20 +156,31 @@ def abort(installation: Installation, subject: str, *, actor: str, tell: Tell) -
         Conflict: It has ended.
     """
     store = installation.store
-    _refuse_ended(store, subject)
+    refuse_ended(store, subject)
     store.say(subject, ABORT, actor=actor, at=installation.ports.clock.now())
     if environment := waits_for(store, subject):
         _send(installation, subject, environment, word=signals.ABORT, actor=actor)
-    return _go_on(installation, subject, tell, ends_as=Phase.ABORTED)
+    return go_on(installation, subject, tell, ends_as=Phase.ABORTED)
 
 
-def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal: Goal) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """How a person wants a commit to be released."""
+
+    fresh: bool
+    goal: Goal
+    queue: bool
+    actor: str
+
+
+def _begin(engine: Runtime, prepared: Prepared, wish: _Wish) -> str:
     """Write a new attempt down and start its workflow; both or neither, for who looks later."""
     store, source, app = engine.ports.store, prepared.source, prepared.spec.app
     now = engine.ports.clock.now()
     with starting(engine):
         release_id = next_id(store, prepared)
-        _refuse_taken(store, app)
+        if not wish.queue:
+            _refuse_taken(store, app, now)
         # Before the lock, which so never belongs to a release that nobody knows.
         store.put_release(
             Release(
@@ -172,14 +190,15 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal
                 ref=source.ref,
                 commit=source.commit,
                 phase=Phase.RUNNING,
-                actor=actor,
+                actor=wish.actor,
                 started_at=now,
-                goal=goal,
+                goal=wish.goal,
             )
         )
         _tell_values(store, release_id, prepared.values, at=now)
-        reason = "A release is under way"
-        store.lock(app_lock(app), owner=release_id, reason=reason, at=now)
+        if not wish.queue:
+            reason = "A release is under way"
+            store.lock(app_lock(app), owner=release_id, reason=reason, at=now)
         release.start(
             ReleaseRequest(
                 release_id=release_id,
@@ -188,9 +207,10 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal
                 ref=source.ref,
                 commit=source.commit,
                 directory=source.directory,
-                actor=actor,
-                fresh=fresh,
-                goal=goal,
+                actor=wish.actor,
+                fresh=wish.fresh,
+                goal=wish.goal,
+                queue=wish.queue,
                 confirmed=prepared.confirmed,
                 values=prepared.values,
             )
@@ -198,23 +218,21 @@ def _begin(engine: Runtime, prepared: Prepared, *, fresh: bool, actor: str, goal
     return release_id
 
 
-def _refuse_taken(store: Store, app: str) -> None:
+def _refuse_taken(store: Store, app: str, now: datetime) -> None:
     """Raise if another release of the app goes on; nobody else begins one meanwhile.
 
     Raises:
         Conflict: One does.
     """
     lock = store.find_lock(app_lock(app))
-    if lock is None:
-        return
-    if environment := waits_for(store, lock.owner):
+    if lock and (environment := waits_for(store, lock.owner)):
         raise Conflict(
             f"Release `{lock.owner}` of `{app}` waits for approval of `{environment}`",
             hint=f"First `ovenbird release approve {lock.owner}` or "
-            f"`ovenbird release reject {lock.owner}`",
+            f"`ovenbird release reject {lock.owner}`; or take its place with `--supersede`",
             owner=lock.owner,
         )
-    raise held(lock)
+    refuse_taken(store, app_lock(app), now)
 
 
 def _is_of(store: Store, subject: str, prepared: Prepared) -> bool:
@@ -243,12 +261,12 @@ def _tell_values(store: Store, release_id: str, values: Mapping[str, str], *, at
         )
 
 
-def _going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:
+def going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:
     """Return those that do not wait for a person."""
-    return [subject for subject in subjects if not waits_for(engine.ports.store, subject)]
+    return [subject for subject in subjects if not find_wait(engine.ports.store, subject)]
 
 
-def _go_on(
+def go_on(
     installation: Installation, subject: str, tell: Tell, *, ends_as: Phase | None = None
 ) -> Result:
     """Work on something until it has ended or waits, unless another process does.
@@ -270,7 +288,7 @@ def _go_on(
                 raise _foreign(subject)
             return end_foreign(engine, subject, ends_as)
         watch = Watch(engine, tell)
-        taken = _going(engine, (*take_over(engine), subject))
+        taken = going(engine, (*take_over(engine), subject))
         watch.until_done(set(taken) | {subject} if engine.knows(subject) else set(taken))
         return result_of(engine, subject)
 
@@ -312,13 +330,18 @@ def _awaited(store: Store, release_id: str, environment: str) -> str:
 def _is_approved(store: Store, release_id: str) -> bool:
     """Tell whether what it waits for was said, and the process that said it died."""
     waiting = phase_of(store, release_id) is Phase.WAITING
-    return waiting and not waits_for(store, release_id)
+    return waiting and find_wait(store, release_id) is None
 
 
-def _refuse_ended(store: Store, subject: str) -> None:
+def refuse_ended(store: Store, subject: str) -> None:
+    """Raise if a release or a rollout has ended.
+
+    Raises:
+        Conflict: It has.
+    """
     phase = phase_of(store, subject)
     if phase.ended:
         raise Conflict(
             f"`{subject}` has ended: {phase.replace('_', ' ')}",
-            hint=f"`ovenbird release show {subject}` says how",
+            hint=f"`ovenbird release logs {subject}` says how",
         )

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from ovenbird.domain.errors import OvenbirdError, Unrecorded, from_json
 from ovenbird.domain.events import Event
 from ovenbird.domain.releases import Ending, Phase
+from ovenbird.domain.words import GOES_ON, QUEUED
 from ovenbird.operations.opening import Installation
-from ovenbird.operations.releases import ANSWERED, ASKED, phase_of, waits_for
+from ovenbird.operations.releases import ANSWERED, ASKED, STANDS, Wait, find_wait, phase_of
 from ovenbird.pipeline import changes, release, runtime  # noqa: F401 - workflows are found by name
 from ovenbird.pipeline.runtime import Runtime
 from ovenbird.store.faults import RESUME
@@ -39,15 +40,20 @@ class Result:
     """Where a release, or another change, stands after a command worked on it.
 
     Args:
-        waits_for: The environment whose approval it waits for; empty when it does not wait.
+        wait: The word that it waits for; None when it does not wait.
         error: What ended it; None when it was promoted, or has not ended.
         elsewhere: True when another process works on it.
     """
 
     subject: str
-    waits_for: str = ""
+    wait: Wait | None = None
     error: OvenbirdError | None = None
     elsewhere: bool = False
+
+    @property
+    def waits_for(self) -> str:
+        """The environment whose approval it waits for; empty when it does not."""
+        return self.wait.environment if self.wait else ""
 
 
 @contextmanager
@@ -98,6 +104,7 @@ class Watch:
         self._heard: set[str] = set()
         self._asked: set[str] = set()
         self._still: set[str] = set()
+        self._queued: set[str] = set()
 
     def hear(self, subjects: Collection[str]) -> None:
         """Tell their events, too."""
@@ -117,6 +124,8 @@ class Watch:
             if not going:
                 return
             if look % LOOKS == 0:
+                if self._queued & going:  # who is before it may have died
+                    self._engine.adopt()
                 self._refuse_still(going)
             self._engine.ports.clock.sleep(EVERY_S)
 
@@ -136,11 +145,19 @@ class Watch:
             self._seen = event.sequence
             if event.subject not in self._heard:
                 continue
-            if event.kind.endswith(ASKED):
-                self._asked.add(event.subject)
-            if event.kind.endswith(ANSWERED):
-                self._asked.discard(event.subject)
+            self._note(event)
             self._tell(event)
+
+    def _note(self, event: Event) -> None:
+        """Remember who waits: for a person, or for its turn."""
+        if event.kind.endswith((ASKED, STANDS)):
+            self._asked.add(event.subject)
+        if event.kind.endswith((ANSWERED, f".{GOES_ON}")):
+            self._asked.discard(event.subject)
+        if event.kind.endswith(f".{QUEUED}"):
+            self._queued.add(event.subject)
+        if event.kind.endswith("turn.finished"):
+            self._queued.discard(event.subject)
 
 
 def result_of(engine: Runtime, subject: str) -> Result:
@@ -149,7 +166,7 @@ def result_of(engine: Runtime, subject: str) -> Result:
     if not engine.knows(subject):
         return Result(subject=subject, error=OvenbirdError(STUCK, hint=GIVEN_UP))
     if not engine.has_ended(subject):
-        return Result(subject=subject, waits_for=waits_for(store, subject))
+        return Result(subject=subject, wait=find_wait(store, subject))
     try:
         ending: Ending = engine.result(subject)
     except OvenbirdError as error:

@@ -105,7 +105,9 @@ def judged(
         case Outcome.FAIL:
             raise Unhealthy(
                 f"The canary `{action.canary}` failed at {action.step_percent} %: {reasons}",
-                hint=f"`ovenbird judge show {request.release_id}` has every look",
+                hint=f"`ovenbird judge show {request.release_id}` has every look"
+                if request.release_id
+                else f"`{request.show}` has its verdicts",
             )
         case Outcome.NOT_ENOUGH_DATA:
             raise Unhealthy(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovenbird.domain.image_ports import Boots, ImageEvidence
+from ovenbird.domain.image_ports import Boots, ImageEvidence, ImageLives, ImageUses
 from ovenbird.domain.images import BaseSource, Image
 from ovenbird.domain.janitor import Leftovers
 from ovenbird.domain.metric_ports import Metrics
@@ -16,9 +16,7 @@ from ovenbird.domain.ports import (
     Builders,
     BuildRooms,
     Clock,
-    ImageLives,
     Images,
-    ImageUses,
     Repository,
     ServerGroups,
     Snapshots,

@@ -4,6 +4,8 @@
                                              all promoted: ─▶ offer (channel of releases)
                                 └─ when only the image was asked for: baked
 
+A release that may be queued waits for its turn before all that.
+
 A workflow only orders steps, waits and decides on what was recorded; all work is in the
 steps, which wrap stages. Names are stored in the database and never changed; a change of
 order needs a new ``runtime.VERSION``. ``tests/pipeline/test_step_names.py`` holds the list.
@@ -21,6 +23,7 @@ from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest, Rollou
 from ovenbird.pipeline import boot_steps as checking
 from ovenbird.pipeline import package_steps as packaging
 from ovenbird.pipeline import release_steps as work
+from ovenbird.pipeline import turns
 from ovenbird.pipeline.rollout import rollout
 from ovenbird.pipeline.signals import approval_topic
 from ovenbird.pipeline.steps import recorded, recorded_always, word_on
@@ -50,6 +53,8 @@ def start(request: ReleaseRequest) -> None:
 
 def _all_stages(request: ReleaseRequest) -> Ending:
     release_id = request.release_id
+    if request.queue:
+        recorded("turn", release_id, turns.await_release, request)
     source, app = recorded("manifest", release_id, work.read_manifest, request)
     packages = recorded("build", release_id, packaging.build, request, app)
     state = recorded("publish", release_id, packaging.publish, request, source, packages)
@@ -91,6 +96,7 @@ def _roll_out(
                 image_id=image.image_id,
                 version=image.version,
                 actor=request.actor,
+                queue=request.queue,
             ),
             app,
         )

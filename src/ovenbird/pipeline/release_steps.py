@@ -31,9 +31,11 @@ from ovenbird.domain.releases import Ending, Goal, Phase, ReleaseRequest
 from ovenbird.domain.sharing import refuse_unshareable
 from ovenbird.domain.sources import Source
 from ovenbird.domain.strategies.refusals import refuse_nonsense
+from ovenbird.domain.words import SUPERSEDE
 from ovenbird.packaging.checking import checks
 from ovenbird.pipeline.package_steps import checked_out, work_place
 from ovenbird.pipeline.ports import Ports
+from ovenbird.pipeline.rollout_steps import phase_of
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import bake as bake_stage
 from ovenbird.stages import share as share_stage
@@ -217,6 +219,8 @@ def answer(step: Step, request: ReleaseRequest, environment: str, word: str, act
         return
     if word == "abort":
         raise Aborted(f"Aborted by {actor}", actor=actor)
+    if word == SUPERSEDE:
+        raise Aborted(f"Superseded by `{actor}`", superseded=1)
     who = f"by {actor}" if actor else f"after {request.approval_within_s:g} s without a word"
     raise Aborted(f"`{environment}` rejected {who}", rejected=1)
 
@@ -239,9 +243,7 @@ def finish(step: Step, request: ReleaseRequest, ending: Ending) -> None:
 
 def ending_of(error: OvenbirdError) -> Ending:
     """Return how a release ends that met an error outside of a rollout."""
-    phase = Phase.FAILED
-    if isinstance(error, Aborted):
-        phase = Phase.REJECTED if "rejected" in error.facts else Phase.ABORTED
+    phase = phase_of(error) if isinstance(error, Aborted) else Phase.FAILED
     return Ending(phase=phase, error=str(error), hint=error.hint, cause=type(error).__name__)
 
 

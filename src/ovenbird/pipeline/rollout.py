@@ -6,6 +6,7 @@ plan ─▶ action ─▶ judge (look, look, ...) ─▶ observe (guard, guard, 
 
 When the new server group has the traffic and the old one rests, the rollout is promoted:
 what cannot be tidied after that is told and left for the next time, never retreated from.
+People pause it, let it go on and promote it within its steps (``driving.py``).
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import math
 import re
 from dataclasses import replace
 
-from dbos import DBOS
+from dbos import DBOS, SetWorkflowID
 
 from ovenbird.domain.apps import AppSpec, OnFailure
 from ovenbird.domain.errors import Aborted, OvenbirdError
 from ovenbird.domain.plans import Action, AwaitWord, Judge, Observe, Plan, Unpin
+from ovenbird.domain.promoting import spare
 from ovenbird.domain.releases import Ending, Phase, RolloutRequest
 from ovenbird.domain.strategies.refusals import PERIODS_PER_STEP
 from ovenbird.domain.verdicts import Outcome, Verdict
+from ovenbird.pipeline import driving, turns
 from ovenbird.pipeline import judge_steps as looking
 from ovenbird.pipeline import rollout_steps as work
 from ovenbird.pipeline.judge_steps import At
@@ -37,8 +40,11 @@ def rollout(request: RolloutRequest, app: AppSpec) -> Ending:
     Raises:
         OvenbirdError: No plan could be made; nothing was done.
     """
-    where = request.environment
-    plan, period_s = recorded(f"{where}/plan", request.release_id, work.plan, request, app)
+    try:
+        plan, period_s = _plan(request, app)
+    except OvenbirdError as error:
+        _finish(request, work.stopped(error))
+        raise
     promoted = work.promotes_at(plan)
     try:
         _carry_out(request, plan.actions[:promoted], period_s)
@@ -48,30 +54,50 @@ def rollout(request: RolloutRequest, app: AppSpec) -> Ending:
     else:
         _tidy(request, plan.actions[promoted:], promoted)
         ending = Ending(phase=Phase.PROMOTED)
-    name = f"{where}/finish"
-    args = (request.rollout_id, ending)
-    recorded_always(name, request.release_id, work.finish, *args)
+    _finish(request, ending)
     return ending
+
+
+def start(request: RolloutRequest, app: AppSpec) -> None:
+    """Start a rollout that is no part of a release, in this process, and return at once."""
+    with SetWorkflowID(request.rollout_id):
+        DBOS.start_workflow(rollout, request, app)
+
+
+def _plan(request: RolloutRequest, app: AppSpec) -> tuple[Plan, float]:
+    where = request.environment
+    if request.queue:
+        recorded(f"{where}/turn", request.subject, turns.await_rollout, request)
+    return recorded(f"{where}/plan", request.subject, work.plan, request, app)
+
+
+def _finish(request: RolloutRequest, ending: Ending) -> None:
+    name = f"{request.environment}/finish"
+    recorded_always(name, request.subject, work.finish, request.rollout_id, ending)
 
 
 def _carry_out(request: RolloutRequest, actions: tuple[Action, ...], period_s: float) -> None:
     alarms: tuple[str, ...] = ()
     steps = sum(isinstance(action, Judge) for action in actions)
+    spared = spare(actions)
+    where = (request.environment, request.cluster, request.rollout_id)
     for number, action in enumerate(actions):
+        name = f"{request.environment}/{step_name(action)}"
         if isinstance(action, Judge | Observe | AwaitWord):
             alarms = action.alarms  # from now on the new group has traffic, and alarms mean it
         if isinstance(action, Judge):
             _judge(request, At(action=number, look=0, steps=steps), action, period_s)
         elif isinstance(action, Observe):
             _observe(request, number, action, period_s)
+        elif isinstance(action, AwaitWord):
+            recorded(name, request.subject, driving.await_word, where, number, action)
         else:
-            name = f"{request.environment}/{step_name(action)}"
-            where = (request.environment, request.cluster, request.rollout_id)
-            recorded(name, request.release_id, work.perform, where, number, action, alarms)
+            args = (where, number, action, alarms)
+            recorded(name, request.subject, driving.act, *args, spare=number in spared)
 
 
 def _tidy(request: RolloutRequest, actions: tuple[Action, ...], begin: int) -> None:
-    where, release_id = request.environment, request.release_id
+    where, release_id = request.environment, request.subject
     for number, action in enumerate(actions, begin):
         place = (where, request.cluster, request.rollout_id)
         try:
@@ -84,18 +110,25 @@ def _tidy(request: RolloutRequest, actions: tuple[Action, ...], begin: int) -> N
 
 
 def _judge(request: RolloutRequest, at: At, action: Judge, period_s: float) -> None:
-    """Look once in each metric period, until it can be told; missing data make it longer."""
-    where, release_id = request.environment, request.release_id
-    since = recorded(f"{where}/judge", release_id, looking.begin_look, request, at, action)
+    """Look once in each metric period, until it can be told; missing data make it longer.
+
+    A person who promotes the rollout ends it: then nothing is judged any more.
+    """
+    where, subject = request.environment, request.subject
+    since = recorded(f"{where}/judge", subject, driving.begin_look, request, at, action)
+    if since is None:
+        return
     looks = max(1, round(action.observe_s / period_s))
     for turn in range(1, looks * EXTENSIONS + 1):
         pause(period_s)
         name, now = f"{where}/look", replace(at, look=turn)
-        verdict = recorded(name, release_id, looking.look, request, now, action, since)
+        verdict = recorded(name, subject, driving.look, request, now, action, since)
+        if verdict is None:
+            return
         if _can_tell(verdict, turn, looks) or turn == looks * EXTENSIONS:
             seconds = round(turn * period_s)
             name, args = f"{where}/judged", (request, now, action, verdict, seconds)
-            recorded(name, release_id, looking.judged, *args)
+            recorded(name, subject, looking.judged, *args)
             return
 
 
@@ -114,19 +147,21 @@ def _can_tell(verdict: Verdict, turn: int, looks: int) -> bool:
 
 
 def _observe(request: RolloutRequest, number: int, action: Observe, period_s: float) -> None:
-    """Look at the guards once in each metric period until the time is over."""
-    where, release_id = request.environment, request.release_id
-    recorded(f"{where}/observe", release_id, work.begin_observing, request, action)
+    """Look at the guards once in each metric period until the time is over, or it is promoted."""
+    where, release_id = request.environment, request.subject
+    if not recorded(f"{where}/observe", release_id, driving.observes, request, number, action):
+        return
     for turn in range(math.ceil(round(action.seconds / period_s, 6))):
         pause(min(period_s, action.seconds - turn * period_s))
-        recorded(f"{where}/guard", release_id, work.guard, request, action)
+        if not recorded(f"{where}/guard", release_id, driving.guards, request, number, action):
+            return
     recorded(f"{where}/observed", release_id, work.observed, request, number, action)
 
 
 def _stop(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
     """Leave everything as it is, for a person to look at."""
     name = f"{request.environment}/stop"
-    hint = recorded_always(name, request.release_id, work.stop, request, plan, str(why))
+    hint = recorded_always(name, request.subject, work.stop, request, plan, str(why))
     return work.failure(str(why), hint, why)
 
 
@@ -136,7 +171,7 @@ def _on_failure(request: RolloutRequest, app: AppSpec) -> OnFailure:
 
 
 def _retreat(request: RolloutRequest, plan: Plan, why: OvenbirdError) -> Ending:
-    where, release_id = request.environment, request.release_id
+    where, release_id = request.environment, request.subject
     made = work.created(plan)
     if not made:
         return work.failure(str(why), why.hint, why)

@@ -28,11 +28,12 @@ from ovenbird.pipeline.steps import Step
 from ovenbird.stages import judge
 from ovenbird.stages.deploy import carry_out, check
 
+UNDER_WAY = "A rollout is under way"  # the reason of its lock
 RETREAT_FROM = 1000  # numbers of a retreat's actions, behind those of the plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Watchful:
+class Watchful:
     """A clock with which no wait outlasts a person's word to end it, or an alarm that fires."""
 
     step: Step
@@ -40,9 +41,16 @@ class _Watchful:
     alarms: tuple[str, ...]
 
     def now(self) -> datetime:
+        """Return the time."""
         return self.step.ports.clock.now()
 
     def sleep(self, seconds: float) -> None:
+        """Wait, unless nothing is to be waited for any more.
+
+        Raises:
+            Aborted: A person ended it.
+            Unhealthy: An alarm fires.
+        """
         self.step.refuse_aborted()
         self.refuse_alarms()
         self.step.ports.clock.sleep(seconds)
@@ -58,7 +66,7 @@ class _Watchful:
         if reasons := judge.alarm_reasons(self.alarms, self.metrics):
             raise Unhealthy(
                 f"The rollout was stopped: {'; '.join(reasons)}",
-                hint=f"`ovenbird release show {self.step.subject}` has the numbers",
+                hint=f"`ovenbird release logs {self.step.subject}` tells what happened",
             )
 
 
@@ -78,8 +86,8 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
     spec = next(spec for spec in app.environments if spec.name == request.environment)
     ports.store.lock(
         cluster_lock(request.environment, request.cluster),
-        owner=request.release_id,
-        reason="A rollout is under way",
+        owner=request.subject,
+        reason=UNDER_WAY,
         at=now,
     )
     cluster = environment.groups.get_cluster(request.cluster, request.environment)
@@ -89,13 +97,13 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
         cluster,
         image_id=request.image_id,
         version=request.version,
-        release_id=request.release_id,
+        release_id=request.subject,  # marks what is made
         spec=app,
         environment=spec,
         period_s=environment.period_s,
         now=now,
     )
-    ports.store.put_rollout(_record(request, now))
+    ports.store.put_rollout(record(request, now, Phase.RUNNING))
     _tell(step, found)
     return found, environment.period_s
 
@@ -162,7 +170,7 @@ def perform(
     """
     environment, cluster, rollout_id = where
     doors, begun = step.ports.environments[environment], time.monotonic()
-    clock = _Watchful(step=step, metrics=doors.metrics, alarms=alarms)
+    clock = Watchful(step=step, metrics=doors.metrics, alarms=alarms)
     clock.refuse_alarms()
     check(action, doors.groups.get_cluster(cluster, environment))
     carry_out(action, groups=doors.groups, clock=clock, progress=step.say)
@@ -195,7 +203,7 @@ def guard(step: Step, request: RolloutRequest, action: Observe) -> None:
         Unhealthy: One fires.
     """
     metrics = step.ports.environments[request.environment].metrics
-    _Watchful(step=step, metrics=metrics, alarms=action.alarms).refuse_alarms()
+    Watchful(step=step, metrics=metrics, alarms=action.alarms).refuse_alarms()
 
 
 def observed(step: Step, request: RolloutRequest, number: int, action: Observe) -> None:
@@ -281,7 +289,14 @@ def ending_of(error: OvenbirdError) -> Ending:
 def stopped(error: OvenbirdError) -> Ending:
     """Return how a change ends that stopped on its way and is not taken back."""
     ending = failure(str(error), error.hint, error)
-    return replace(ending, phase=Phase.ABORTED) if isinstance(error, Aborted) else ending
+    return replace(ending, phase=phase_of(error)) if isinstance(error, Aborted) else ending
+
+
+def phase_of(word: Aborted) -> Phase:
+    """Return how something ends to which a word put an end."""
+    if "superseded" in word.facts:
+        return Phase.SUPERSEDED
+    return Phase.REJECTED if "rejected" in word.facts else Phase.ABORTED
 
 
 def failure(text: str, hint: str, why: OvenbirdError) -> Ending:
@@ -289,7 +304,8 @@ def failure(text: str, hint: str, why: OvenbirdError) -> Ending:
     return Ending(phase=Phase.FAILED, error=text, hint=hint, cause=type(why).__name__)
 
 
-def _record(request: RolloutRequest, now: datetime) -> Rollout:
+def record(request: RolloutRequest, now: datetime, phase: Phase) -> Rollout:
+    """Return a rollout that begins, as the store keeps it."""
     return Rollout(
         rollout_id=request.rollout_id,
         release_id=request.release_id,
@@ -299,7 +315,7 @@ def _record(request: RolloutRequest, now: datetime) -> Rollout:
         image_id=request.image_id,
         version=request.version,
         actor=request.actor,
-        phase=Phase.RUNNING,
+        phase=phase,
         started_at=now,
     )
 

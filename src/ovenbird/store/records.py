@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ovenbird.domain.errors import Conflict, NotFound
+from ovenbird.domain.errors import NotFound
 from ovenbird.domain.events import Event
 from ovenbird.domain.images import Baked
 from ovenbird.domain.releases import (
     ActionDone,
     Goal,
-    Lock,
     Phase,
     Release,
     Report,
@@ -29,16 +27,16 @@ from ovenbird.domain.releases import (
     stage_times,
 )
 from ovenbird.store import tables as t
-from ovenbird.store.catalog_records import CatalogRecords
 from ovenbird.store.database import row_of
 from ovenbird.store.judgement_records import JudgementRecords
+from ovenbird.store.lock_records import LockRecords
 
 
-class Store(CatalogRecords, JudgementRecords):
+class Store(LockRecords, JudgementRecords):
     """All records, in one database.
 
-    Those of packages stand in ``catalog_records.py``, those of the judge in
-    ``judgement_records.py``.
+    Those of packages stand in ``catalog_records.py``, locks and words in ``lock_records.py``,
+    those of the judge in ``judgement_records.py``.
     """
 
     # Releases
@@ -188,49 +186,7 @@ class Store(CatalogRecords, JudgementRecords):
         """Return the number of the newest event; 0 when there is none."""
         return int(self.rows(select(func.max(t.EVENTS.c.sequence).label("n")))[0]["n"] or 0)
 
-    # Locks and words
-
-    def lock(self, name: str, *, owner: str, reason: str, at: datetime) -> None:
-        """Take a lock, or keep it when *owner* has it already.
-
-        Raises:
-            Conflict: Another owner has it.
-        """
-        row = {"name": name, "owner": owner, "reason": reason, "since": at}
-        holder = select(t.LOCKS).where(t.LOCKS.c.name == name)
-        with self.transaction() as connection:  # one transaction: nobody lets go in between
-            connection.execute(insert(t.LOCKS).values(row).on_conflict_do_nothing())
-            found = Lock(**connection.execute(holder).mappings().one())
-        if found.owner != owner:
-            raise held(found)
-
-    def unlock_all(self, *, owner: str) -> None:
-        """Let go of every lock that *owner* has."""
-        with self.transaction() as connection:
-            connection.execute(delete(t.LOCKS).where(t.LOCKS.c.owner == owner))
-
-    def unlock(self, name: str, *, owner: str) -> None:
-        """Let go of one lock, if *owner* has it."""
-        mine = (t.LOCKS.c.name == name) & (t.LOCKS.c.owner == owner)
-        with self.transaction() as connection:
-            connection.execute(delete(t.LOCKS).where(mine))
-
-    def find_lock(self, name: str) -> Lock | None:
-        """Return who holds a lock, if anyone does."""
-        rows = self.rows(select(t.LOCKS).where(t.LOCKS.c.name == name))
-        return Lock(**rows[0]) if rows else None
-
-    def say(self, release_id: str, word: str, *, actor: str, at: datetime) -> None:
-        """Keep a person's word on a release; the first of its kind counts."""
-        row = {"release_id": release_id, "word": word, "actor": actor, "at": at}
-        with self.transaction() as connection:
-            connection.execute(insert(t.WORDS).values(row).on_conflict_do_nothing())
-
-    def said(self, release_id: str, word: str) -> str | None:
-        """Return who said a word on a release, if anyone did."""
-        query = select(t.WORDS.c.actor).where(t.WORDS.c.release_id == release_id)
-        rows = self.rows(query.where(t.WORDS.c.word == word))
-        return str(rows[0]["actor"]) if rows else None
+    # Signs of life
 
     def count(self) -> int:
         """Return the number of events; a cheap sign of life for ``doctor``."""
@@ -241,17 +197,6 @@ def _event_row(event: Event) -> dict[str, Any]:
     row = {**row_of(event, t.EVENTS), "facts": dict(event.facts)}
     del row["sequence"]
     return row
-
-
-def held(lock: Lock) -> Conflict:
-    """Return the error that a held lock gives to others."""
-    return Conflict(
-        f"{lock.reason}: `{lock.owner}` holds {lock.name} since {lock.since:%H:%M:%S} UTC",
-        hint=f"Follow it with `ovenbird release logs --follow {lock.owner}`, "
-        f"go on with `ovenbird release resume {lock.owner}`, "
-        f"or end it with `ovenbird release abort {lock.owner}`",
-        owner=lock.owner,
-    )
 
 
 def _release(row: Mapping[str, Any]) -> Release:

@@ -107,6 +107,12 @@ class Groups:
     def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]:
         raise AssertionError("no action needs them")
 
+    def launch_settings(self, of: ServerGroupName) -> Mapping[str, str]:
+        raise AssertionError("they are looked at before anything is done")
+
+    def settings_to_be(self, wanted: CreateServerGroup) -> Mapping[str, str]:
+        raise AssertionError("they are looked at before anything is done")
+
     def get_cluster(self, of: ClusterName, environment: str) -> Cluster:
         raise AssertionError("an action is carried out, the cluster is looked at by others")
 
