@@ -29,11 +29,7 @@ DOING = {
     "boot": "Booting",
     "share": "Sharing",
 }
-<<<<<<< HEAD
-STAYS = {"plan", "warning", "approved", "retreat", "stopped", "drift"}
-=======
-STAYS = {"plan", "warning", "approved", "retreat", "drift", "waits", "queued"}
->>>>>>> 250e394 (rollouts: an image onto a cluster without a release; paused, continued, promoted by hand; turns in a queue)
+STAYS = {"approved", "drift", "plan", "queued", "retreat", "stopped", "waits", "warning"}
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
 
