@@ -13,16 +13,17 @@ At a limit for the difference, the evidence is made of three parts:
 2. What periods really spread, in place of what binomial counts would: the ratio is that of a
    normal mean whose variance is not known (as in a t-test), with a prior worth
    ``PRIOR_PERIODS`` periods that counts are binomial. Bad events that come in bursts thus count
-   as few, and bursts that hit both sides cancel. Neighbouring periods are joined to blocks of
-   2, 4, 8, …, while there are at least ``LEAST_BLOCKS``, and the weakest evidence counts: bursts
-   may be longer than a period.
+   as few, and bursts that hit both sides cancel. Bursts may be longer than a period: where
+   neighbouring periods are alike by more than chance, the variance is widened by what such a
+   correlation ``r`` makes of a mean's, ``(1 + r) / (1 - r)``.
 3. A mixture over how large the difference is: half-normal, of several scales. It is the price
    for not knowing that beforehand, and it makes the bound hold at every look.
 
-Assumed: blocks of periods are independent of each other, given the traffic; the canary's
-traffic is drawn from the same requests as the baseline's. The bound is asymptotic, as the
-deviance and the variance are estimated: ``bench/judging.py`` measures it. A burst longer than
-the longest block counts as more evidence than it is.
+Assumed: periods are independent of each other, given the traffic, or alike to the one before
+only; the canary's traffic is drawn from the same requests as the baseline's. The bound is
+asymptotic, as the deviance, the variance and the correlation are estimated:
+``bench/judging.py`` measures it. In the first few periods of a long burst nothing tells it from
+a fault, so who has such bursts joins periods to longer ones beforehand (``burst_s``).
 
 Source: Robbins (1970), "Statistical Methods Related to the Law of the Iterated Logarithm"
 (normal mixtures); Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2021), "Time-uniform central
@@ -43,8 +44,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PRIOR_PERIODS = 3.0  # how much "counts are binomial" weighs against the periods seen
-LEAST_BLOCKS = 8  # fewer say nothing of how blocks spread
-LONGEST_BLOCK = 64  # periods
+MOST_ALIKE = 0.95  # correlation of neighbouring periods; more would leave nothing
 TINY = 1e-300
 
 
@@ -57,7 +57,7 @@ class Totals:
         x: Of these, bad ones.
         m: The baseline's events, as many as they weigh at the canary's times.
         y: Of these, bad ones.
-        spreads: For each length of blocks: their number, and the sum of their squared
+        spreads: Ways to see how periods spread: their number, and the sum of their squared
             deviations where binomial counts would have 1 each on average.
     """
 
@@ -74,7 +74,9 @@ class Totals:
             x=self.x * factor,
             m=self.m * factor,
             y=self.y * factor,
-            spreads=tuple((blocks * factor, squares * factor) for blocks, squares in self.spreads),
+            spreads=tuple(
+                (periods * factor, squares * factor) for periods, squares in self.spreads
+            ),
         )
 
     def at(self, index: Any) -> Totals:
@@ -119,7 +121,9 @@ def _smooth(bad: Floats, total: Floats) -> Floats:
 def _spreads(
     excess: Floats, n: Floats, difference: Floats, variance: Floats
 ) -> tuple[tuple[Floats, Floats], ...]:
-    """Return how blocks of 1, 2, 4, … periods spread around the difference, at each look.
+    """Return how periods spread around the difference, at each look.
+
+    Twice: as if each stood for itself, and widened by how much they are like the one before.
 
     Args:
         excess: The canary's bad events more than the baseline's share makes expect, by period.
@@ -127,30 +131,32 @@ def _spreads(
         difference: Of the shares, at each look.
         variance: Of the sum of excesses, were counts binomial, at each look.
     """
-    looks = np.arange(1, n.shape[-1] + 1)
-    found = []
-    length = 1
-    while length <= LONGEST_BLOCK and (length == 1 or len(looks) >= length * LEAST_BLOCKS):
-        last = looks // length - 1  # the last whole block at each look
-        e, k = _joined(excess, length), _joined(n, length)
-        squares = (
-            np.cumsum(e * e, -1)[..., last]
-            - 2 * difference * np.cumsum(e * k, -1)[..., last]
-            + difference**2 * np.cumsum(k * k, -1)[..., last]
-        )
-        share = np.cumsum(k, -1)[..., last] / np.cumsum(n, -1)
-        blocks = np.where(last >= 0, last + 1.0, 0.0)
-        enough = (length == 1) | (blocks >= LEAST_BLOCKS)
-        blocks = np.broadcast_to(np.where(enough, blocks, 0.0), squares.shape)
-        found.append((blocks, np.maximum(blocks * squares / (variance * share), 0.0)))
-        length *= 2
-    return tuple(found)
+    periods = np.broadcast_to(np.arange(1.0, n.shape[-1] + 1), n.shape)
+    squares = _around(excess, excess, n, n, difference)
+    earlier, later = slice(None, -1), slice(1, None)
+    lagged = np.zeros_like(squares)
+    lagged[..., later] = _around(
+        excess[..., earlier],
+        excess[..., later],
+        n[..., earlier],
+        n[..., later],
+        difference[..., later],
+    )
+    alike = np.divide(lagged, squares, out=np.zeros_like(lagged), where=squares > 0)
+    alike += 1 / periods  # which it is too low by on average, when there is nothing
+    alike = np.where(alike > 1 / np.sqrt(periods), np.clip(alike, 0, MOST_ALIKE), 0)
+    spread = np.maximum(periods * squares / variance, 0.0)
+    return (periods, spread), (periods, spread * (1 + alike) / (1 - alike))
 
 
-def _joined(values: Floats, length: int) -> Floats:
-    whole = values.shape[-1] // length * length
-    joined: Floats = values[..., :whole].reshape(*values.shape[:-1], -1, length).sum(-1)
-    return joined
+def _around(one: Floats, other: Floats, n: Floats, m: Floats, difference: Floats) -> Floats:
+    """Return the sums, at each look, of products of what is left when the difference is taken."""
+    found: Floats = (
+        np.cumsum(one * other, -1)
+        - difference * np.cumsum(one * m + other * n, -1)
+        + difference**2 * np.cumsum(n * m, -1)
+    )
+    return found
 
 
 def deviance(totals: Totals, limit: float) -> tuple[Floats, Floats]:
@@ -219,7 +225,7 @@ def log_mixed(
     spreads: Iterable[tuple[Floats, Floats]],
     scales: Sequence[float],
 ) -> Floats:
-    """Return the log of the e-value: the weakest of those by binomial counts and by each block.
+    """Return the log of the e-value: the weakest of those by binomial counts and by spreads.
 
     Args:
         signed: Deviance at the limit; positive where the difference is beyond it.
@@ -228,11 +234,11 @@ def log_mixed(
         scales: How far beyond the limit differences may be.
     """
     weakest = _mixed(signed, information, scales)
-    for blocks, squares in spreads:
-        known, degrees = PRIOR_PERIODS + squares, PRIOR_PERIODS + blocks
+    for periods, squares in spreads:
+        known, degrees = PRIOR_PERIODS + squares, PRIOR_PERIODS + periods
         size = degrees * np.log1p(np.abs(signed) / known)
         found = _mixed(np.sign(signed) * size, information * degrees / known, scales)
-        weakest = np.minimum(weakest, np.where(blocks > 0, found, np.inf))
+        weakest = np.minimum(weakest, found)
     return weakest
 
 

@@ -83,7 +83,7 @@ class Values:
         found = log_mixed(
             np.array([signed * self.factor]),
             np.array([1 / variance]),
-            [(blocks * self.factor, squares * self.factor) for blocks, squares in spreads],
+            [(periods * self.factor, squares * self.factor) for periods, squares in spreads],
             scales,
         )
         return float(found[0])
@@ -115,7 +115,7 @@ class Values:
             counts.append(np.bincount(slices, values > threshold, minlength=size))
         shared = (counts[0] > 0) & (counts[2] > 0)
         n, x, m, y = (count[shared] for count in counts)
-        return [(blocks[-1:], squares[-1:]) for blocks, squares in tally(n, x, m, y).spreads]
+        return [(periods[-1:], squares[-1:]) for periods, squares in tally(n, x, m, y).spreads]
 
 
 def values_of(

@@ -74,7 +74,7 @@ def test_one_burst_is_no_evidence_and_a_steady_fault_is() -> None:
     assert told(n, full(3), n, none)[-1] > np.log(1000)
 
 
-def test_longer_blocks_see_longer_bursts() -> None:
+def test_bursts_that_last_longer_are_less_evidence() -> None:
     n = full(100, 64)
     long = np.repeat(np.tile(some(20, 0, 0, 0, 0, 0, 0, 0), 2), 4)
     short = np.tile(some(20, 0, 0, 0, 0, 0, 0, 0), 8)

@@ -90,12 +90,13 @@ def test_more_periods_may_be_wanted_for_rare_bursts() -> None:
 
 
 def test_a_burst_that_lasts_longer_is_one_event() -> None:
-    pair = shares([50] * 4 + [0] * 8, [0] * 12)
+    pair = shares([50] * 4, [0] * 4)
 
     told = metric(pair)
     as_one = metric(pair, replace(POLICY, burst_s=240))
 
-    assert told.numbers["low"] > as_one.numbers["low"]
+    assert told.outcome is Outcome.FAIL
+    assert (as_one.outcome, as_one.needs) == (Outcome.NOT_ENOUGH_DATA, 800)
 
 
 def test_the_least_number_of_requests_is_a_floor() -> None:
