@@ -20,13 +20,16 @@ from ovenbird.domain.apps import (
     Rolling,
 )
 from ovenbird.domain.clusters import Cluster, ServerGroup
-from ovenbird.domain.plans import Action, Disable, Judge, Plan
+from ovenbird.domain.drift import drift, recorded
+from ovenbird.domain.plans import Action, Disable, Judge, Plan, describe
+from ovenbird.domain.releases import ActionDone, Phase, Rollout
 from ovenbird.domain.resting import TARGET_GROUPS_PER_RULE, baselines, previous
 from ovenbird.domain.retreats import plan_retreat
 from ovenbird.domain.rollbacks import plan_rollback
 from ovenbird.stages.deploy import check
 from tests.unit.domain.clusters_model import (
     HELLO,
+    NOW,
     WARM_UP,
     Shape,
     after,
@@ -182,6 +185,20 @@ def test_a_rollout_is_never_dark(case: tuple[Cluster, EnvironmentSpec]) -> None:
     else:
         assert previous(seen) == seen.find(old.name)
         assert sum(not group.enabled for group in seen.groups) <= spec.keep.groups
+
+
+@given(balanced_cases)
+def test_what_a_rollout_did_is_no_change_by_hand(case: tuple[Cluster, EnvironmentSpec]) -> None:
+    before, spec = case
+    actions = rollout(before, spec).actions
+    done_so_far = tuple(ActionDone(text=describe(action), seconds=0) for action in actions)
+    kept = Rollout(
+        rollout_id="r", release_id="new", kind="rollout", environment="prod",
+        cluster=str(HELLO), image_id="ami-new", version="2.0.0", actor="ann",
+        phase=Phase.PROMOTED, started_at=NOW, actions=done_so_far,
+    )  # fmt: skip
+
+    assert drift(after(before, actions), recorded([kept])) == ()
 
 
 @given(environments(strategies), st.booleans())
