@@ -13,6 +13,7 @@ from ovenbird.cli.narration import Narrator, narrating
 from ovenbird.cli.options import change, confirm, is_interactive, opened, query
 from ovenbird.cli.plans import plan_data, plan_lines
 from ovenbird.cli.release import report_data
+from ovenbird.domain import preflight
 from ovenbird.domain.errors import Aborted, NotFound
 from ovenbird.domain.releases import Phase
 from ovenbird.operations import preparing, releases, releasing
@@ -83,6 +84,8 @@ def start(  # noqa: PLR0913 - click's options, by name
                 output.answer(_preview_data(prepared, seen))
             else:
                 _show(prepared, seen, err=not dry_run)
+            for planned in seen.rollouts:
+                preflight.refuse(planned.environment, planned.problems)
         if dry_run:
             return
         confirm("Release it?", yes=not asks)
@@ -254,6 +257,7 @@ def _show(prepared: preparing.Prepared, seen: preparing.Preview, *, err: bool) -
         lines += ["", f"Rollout on {planned.cluster} in {planned.environment}{approval}"]
         lines += [f"  changed by hand: {one.text}" for one in planned.by_hand]
         lines += plan_lines(planned.plan)
+        lines += [f"  cannot work: {problem}" for problem in planned.problems]
     click.echo("\n".join(lines), err=err)
 
 
@@ -270,6 +274,7 @@ def _preview_data(prepared: preparing.Prepared, seen: preparing.Preview) -> dict
                 "cluster": planned.cluster,
                 "approval": planned.approval,
                 "changed_by_hand": output.to_data(planned.by_hand),
+                "problems": output.to_data(planned.problems),
                 **plan_data(planned.plan),
             }
             for planned in seen.rollouts

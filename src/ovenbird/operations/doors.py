@@ -24,6 +24,7 @@ from ovenbird.aws.images import Ec2Images
 from ovenbird.aws.metrics import Metrics
 from ovenbird.aws.networks import NetworkSpec
 from ovenbird.aws.orphans import Orphans
+from ovenbird.aws.preflight import Preflight
 from ovenbird.aws.server_groups import ServerGroups
 from ovenbird.aws.sharing import Ec2Sharing
 from ovenbird.aws.snapshots import EbsSnapshots
@@ -329,6 +330,7 @@ def _environment(
         period_s=period_s,
         uses=AccountUses(account, environment=name),
         lives=ImageLives(account),
+        preflight=Preflight(account, network, clock=clock),
         sharing=Ec2Sharing(account, subnet_id=found.subnet_ids[0], clock=clock),
         target=ShareTarget(
             environment=name,

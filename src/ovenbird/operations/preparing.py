@@ -22,6 +22,7 @@ from ovenbird.domain.given_values import with_values
 from ovenbird.domain.images import COMMIT_TAG, ImageId
 from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Plan
+from ovenbird.domain.preflight import Problem
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.domain.sources import Source
 from ovenbird.domain.strategies.refusals import refuse_needless
@@ -63,6 +64,7 @@ class Planned:
     Args:
         approval: Whether a person must approve it first.
         by_hand: What people changed since our last change of the cluster.
+        problems: What would keep it from working, as far as AWS lets it be known.
     """
 
     environment: str
@@ -70,6 +72,7 @@ class Planned:
     approval: bool
     plan: Plan
     by_hand: tuple[Difference, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,19 +177,21 @@ def _planned(spec: EnvironmentSpec, prepared: Prepared, ports: Ports, image_id: 
     environment = ports.environments[spec.name]
     name = ClusterName(app=prepared.spec.app, stack=spec.name)
     cluster = environment.groups.get_cluster(name, spec.name)
+    plan = plan_rollout(
+        cluster,
+        image_id=image_id,
+        version=prepared.version,
+        release_id=next_id(ports.store, prepared),
+        spec=prepared.spec,
+        environment=spec,
+        period_s=environment.period_s,
+        now=ports.clock.now(),
+    )
     return Planned(
         environment=spec.name,
         cluster=str(name),
         approval=spec.approval,
-        plan=plan_rollout(
-            cluster,
-            image_id=image_id,
-            version=prepared.version,
-            release_id=next_id(ports.store, prepared),
-            spec=prepared.spec,
-            environment=spec,
-            period_s=environment.period_s,
-            now=ports.clock.now(),
-        ),
+        plan=plan,
         by_hand=changed_by_hand(ports.store, cluster),
+        problems=environment.problems_of(plan, spec, shared=False),
     )

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovenbird.domain.apps import EnvironmentSpec
 from ovenbird.domain.image_ports import Boots, ImageEvidence, ImageLives, ImageUses
 from ovenbird.domain.images import BaseSource, Image
 from ovenbird.domain.janitor import Leftovers
 from ovenbird.domain.metric_ports import Metrics
+from ovenbird.domain.plans import Plan
 from ovenbird.domain.ports import (
     BakeWorkshop,
     BaseImages,
@@ -21,6 +23,7 @@ from ovenbird.domain.ports import (
     ServerGroups,
     Snapshots,
 )
+from ovenbird.domain.preflight import Preflight, Problem, launching
 from ovenbird.domain.sharing import Principal, ShareRequest, ShareTarget
 from ovenbird.domain.sharing_ports import ImageSharing
 from ovenbird.stages.boot_check import Proving
@@ -41,6 +44,7 @@ class Environment:
         lives: The last days of images there.
         sharing: Permissions, copies and tags of images there.
         target: How it gets images.
+        preflight: Looks for what would keep a rollout from working; None where nobody can.
         left: What may be left over there, by the janitor's lists; none where nobody looks.
     """
 
@@ -54,6 +58,23 @@ class Environment:
     lives: ImageLives
     sharing: ImageSharing
     target: ShareTarget
+    preflight: Preflight | None = None
+
+    def problems_of(
+        self, plan: Plan, spec: EnvironmentSpec, *, shared: bool = True
+    ) -> tuple[Problem, ...]:
+        """Return what would keep a plan from working, as far as AWS lets it be known.
+
+        Args:
+            plan: What is to be done.
+            spec: The part of the manifest for this environment.
+            shared: Whether the environment's account has the image already.
+        """
+        planned = launching(plan, spec.guards, shared=shared)
+        if planned is None or self.preflight is None:
+            return ()
+        return self.preflight.check(planned)
+
     left: tuple[Leftovers, ...] = ()
 
 

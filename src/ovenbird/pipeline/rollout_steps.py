@@ -21,6 +21,7 @@ from ovenbird.domain.plans import (
     SetWeights,
     describe,
 )
+from ovenbird.domain.preflight import refuse
 from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.pipeline.hands import changed_by_hand
@@ -80,6 +81,7 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
 
     Raises:
         Conflict: Another change of this cluster is under way, or no plan is possible.
+        InvalidRequest: It could not work, as far as AWS lets it be known; nothing was changed.
     """
     ports, now = step.ports, step.ports.clock.now()
     environment = ports.environments[request.environment]
@@ -103,6 +105,7 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
         period_s=environment.period_s,
         now=now,
     )
+    refuse(request.environment, environment.problems_of(found, spec))
     ports.store.put_rollout(record(request, now, Phase.RUNNING))
     _tell(step, found)
     return found, environment.period_s
