@@ -45,6 +45,7 @@ from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.packages import Package
 from ovenbird.domain.plans import CreateServerGroup, Mend, Weight
 from ovenbird.domain.ports import Progress
+from ovenbird.domain.preflight import Launching, Problem
 from ovenbird.domain.recipes import RecipeStep
 from ovenbird.domain.sharing import (
     SOURCE_ACCOUNT_TAG,
@@ -84,6 +85,7 @@ class State:
         breaks_on: What fails when it would be logged.
         throttled: How often the next bake is throttled.
         sick: Whether no new instance gets healthy.
+        problems: What a preflight finds.
         fires_after: What is done, as it is logged, before all alarms fire.
         channels: The repository's channels: the packages of each state, None when it is gone.
         rotten: Versions whose files have other bytes in the repository.
@@ -107,6 +109,7 @@ class State:
     breaks_on: str = ""
     throttled: int = 0
     sick: bool = False
+    problems: list[str] = field(default_factory=list)
     fires_after: str = ""
     channels: dict[str, Sequence[Sequence[Package] | None]] = field(default_factory=dict)
     rotten: list[str] = field(default_factory=list)
@@ -318,6 +321,7 @@ class World:
                     lives=self,
                     sharing=Sharing(self, account_id),
                     target=ShareTarget(environment=name, account_id=account_id, region=REGION),
+                    preflight=Preflight(self),
                     left=(Left(self),) if name == "prod" else (),
                 )
                 for name, account_id in (("dev", DEV), ("prod", PROD))
@@ -393,6 +397,17 @@ class Sharing:
                     state.images[at] = replace(image, tags={**image.tags, **tags})
 
     def remove_tags(self, image_id: ImageId, names: Sequence[str]) -> None: ...
+
+
+class Preflight:
+    """Finds what the world's state says."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def check(self, planned: Launching) -> tuple[Problem, ...]:
+        found = self._world.look().problems
+        return tuple(Problem(text=f"{planned.wanted.name}: {one}", hint="-") for one in found)
 
 
 class Groups:

@@ -101,7 +101,7 @@ def test_a_load_balancer_of_another_network_is_told(here: Deployment) -> None:
 
 
 def test_a_type_that_a_zone_does_not_offer_is_told(here: Deployment) -> None:
-    found = problems(here, launch=LaunchSpec(instances=InstanceMix(types=("x1e.32xlarge",))))
+    found = problems(here, launch=LaunchSpec(instances=InstanceMix(types=("p4d.24xlarge",))))
 
     assert found != []
     assert all("is offered in" in one or "InvalidInstanceType" in one for one in found)
