@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,12 @@ def group() -> None:
 @group.command()
 @click.argument("release", default=LATEST)
 @click.option("--environment", default="", help="Only the rollout in this environment.")
+@click.option("--plot", is_flag=True, help="Draw what was measured, and what was known when.")
 @query
-def show(*, release: str, environment: str, as_json: bool) -> None:
+def show(*, release: str, environment: str, plot: bool, as_json: bool) -> None:
     """Show each step that was judged: its looks, and the reason for each metric of the last.
 
-    Example: `ovenbird judge show latest`
+    Example: `ovenbird judge show latest --plot`
     """
     with opened() as installation:
         found = judging.steps_judged(installation.store, release, environment=environment)
@@ -41,6 +43,9 @@ def show(*, release: str, environment: str, as_json: bool) -> None:
         return
     for step in found:
         click.echo("\n".join(_lines(step, all_reasons=False)))
+        if plot:
+            width = shutil.get_terminal_size().columns
+            click.echo("\n".join(judging.drawn(step.looks[-1], width=width)) + "\n")
 
 
 @group.command()

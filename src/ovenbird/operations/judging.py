@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ovenbird.analysis.judging import judge
+from ovenbird.analysis.plots import plot
 from ovenbird.domain.apps import JudgePolicy, metrics_of
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.guards import instance_reasons
@@ -67,6 +68,16 @@ def read_policy(path: Path) -> JudgePolicy:
     from ovenbird.config.judge_policies import load_policy  # noqa: PLC0415 - pydantic and YAML
 
     return load_policy(path)
+
+
+def drawn(look: Seen, *, width: int) -> tuple[str, ...]:
+    """Return what a look saw of each metric, drawn over time in lines of text.
+
+    Args:
+        look: With or without measurements.
+        width: Characters.
+    """
+    return tuple(line for pair in look.pairs for line in plot(pair, width=width))
 
 
 def steps_judged(store: Store, text: str, *, environment: str = "") -> tuple[Judged, ...]:
