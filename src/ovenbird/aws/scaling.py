@@ -109,7 +109,7 @@ class Scaling:
         name, watched, arns = str(where.name), dict[str, list[str]](), dict[str, str]()
         renames = _renames(before, where, self._target_group_of(before) or "")
         for raw in raws:
-            request = renamed({key: raw[key] for key in _OF_POLICIES if raw.get(key)}, renames)
+            request = renamed(_told(raw, _OF_POLICIES), renames)
             arn = self._put_policy({**request, "AutoScalingGroupName": name})
             arns[raw["PolicyARN"]] = arn
             # Of target tracking AWS makes the alarms itself.
@@ -186,8 +186,13 @@ def copied_alarm(
     """
     old = str(raw["AlarmName"])
     word = old.removeprefix(alarm_name(before, ""))
-    request = {key: raw[key] for key in _OF_ALARMS if raw.get(key) not in (None, "", [])}
+    request = _told(raw, _OF_ALARMS)
     return {**renamed(request, names), "AlarmName": alarm_name(where.name, word)}
+
+
+def _told(raw: Mapping[str, Any], keys: tuple[str, ...]) -> Request:
+    """Return what a description says of these keys; a switch that is off is said too."""
+    return {key: raw[key] for key in keys if raw.get(key) not in (None, "", [], {})}
 
 
 def copied_schedule(raw: Mapping[str, Any], *, now: datetime) -> Request | None:
