@@ -13,7 +13,7 @@ from ovenbird.domain.events import Event
 from ovenbird.domain.releases import Ending, Phase
 from tests.pipeline.apps import MANIFEST, make_app
 from tests.pipeline.conftest import Line, Wait
-from tests.pipeline.installation import here
+from tests.pipeline.installation import apart, here
 from tests.pipeline.processes import Begun
 from tests.pipeline.test_step_names import names
 from tests.pipeline.worker import main
@@ -106,6 +106,33 @@ def test_a_person_ends_the_look(serve: Serve, wait: Wait) -> None:
 
     assert ending.phase is Phase.ABORTED
     assert prod(line) == {"v001": (100, 2, False)}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "weights"),
+    [
+        (
+            "{canary: {steps_percent: [10, 50], observe_s: 0.2, manual_steps: [10]}}",
+            {"v001": (90, 2, True), "v002": (10, 1, False)},
+        ),
+        (
+            "{blue_green: {look_s: 0, manual: true}}",
+            {"v001": (0, 2, True), "v002": (100, 2, False)},
+        ),
+    ],
+)
+def test_it_waits_for_a_person_where_the_manifest_says(
+    serve: Serve, strategy: str, weights: dict[str, tuple[int, int, bool]]
+) -> None:
+    line = serve(strategy)
+
+    started = apart(line.world, "release", "start", "--app", str(line.app), "--ref", "v1.1.0")
+    waiting = prod(line)
+    went_on = apart(line.world, "rollout", "continue", "hello-prod")
+
+    assert (started.status, waiting) == (0, weights), started.err
+    assert went_on.status == 0, went_on.err
+    assert prod(line) == {"v001": (0, 2, False), "v002": (100, 2, False)}
 
 
 def test_a_canary_is_compared_with_its_baseline_first(serve: Serve) -> None:
