@@ -24,6 +24,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ovenbird.domain.clusters import CLUSTER_TAG, Cluster, ServerGroup
+from ovenbird.domain.drift import is_hollow
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.image_retention import KEEP_TAG
 from ovenbird.domain.images import RELEASE_TAG, TAG
@@ -175,13 +176,15 @@ def is_orphan(
 ) -> bool:
     """Tell whether a group never served, and its release failed long ago or had it as baseline."""
     ended = records.ended.get(group.release_id)
+    # A place in the rule without an Auto Scaling group is nothing that anybody goes back to.
+    loose = group.is_baseline or is_hollow(group)
     return (
         not group.enabled
         and group.disabled_at is None
         and group.pinned_min is None
         and group != previous(cluster)
         and KEEP_TAG not in group.tags
-        and (group.is_baseline or group.release_id not in records.promoted)
+        and (loose or group.release_id not in records.promoted)
         and ended is not None
         and now - ended > grace
     )

@@ -83,7 +83,9 @@ def _bring_back(cluster: Cluster, old: ServerGroup, bad: ServerGroup | None) -> 
     elif old.weight != 100 and old.healthy == 0 and serving and bad is not None:
         # The failed group answers something; an empty one answers nothing.
         actions.append(AwaitHealthy(name=old.name, instances=1, within=WARM_UP))
-    if old.weight != 100 and cluster.balanced:
+    # Also when it seems to have all: what was read may be older than the last change, and the
+    # failed group is destroyed next. The door writes nothing when nothing differs.
+    if cluster.balanced and (old.weight != 100 or bad is not None):
         actions.append(SetWeights(weights=(Weight(name=old.name, percent=100),)))
     if old.disabled_at is not None:
         actions.append(Enable(name=old.name))
