@@ -36,12 +36,20 @@ def group() -> None:
 @click.option(
     "--faults", is_flag=True, help="Throttle some calls, and let new snapshots be unknown at first."
 )
-def up(*, faults: bool) -> None:
+@click.option(
+    "--throttle", is_flag=True, help="Refuse calls that come faster than AWS's published limits."
+)
+@click.option(
+    "--machineless", is_flag=True, help="For load tests: instances run and are healthy, unbooted."
+)
+def up(**switches: bool) -> None:
     """Start the sandbox, or say that it is up; safe to repeat.
 
     Example: `ovenbird sandbox up`
     """
-    running, started = lifecycle.up(default_places(), _say, faults=faults)
+    running, started = lifecycle.up(
+        default_places(), _say, switches=[name for name, chosen in switches.items() if chosen]
+    )
     _say("The sandbox is up" if started else "The sandbox is already up")
     click.echo(f"settings  {running.settings}")
     click.echo(f"endpoint  {running.endpoint_url}")

@@ -16,6 +16,7 @@ import random
 import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _SERVICE = re.compile(r"Credential=[^/]+/\d+/[a-z0-9-]+/([a-z0-9-]+)/")
+_KEY = re.compile(r"Credential=([^/]+)/")
 _EBS = {
     ("POST", re.compile(r"/snapshots")): "StartSnapshot",
     ("POST", re.compile(r"/snapshots/completion/[^/]+")): "CompleteSnapshot",
@@ -50,12 +52,14 @@ class Call:
         action: As ``RegisterImage``; for S3 the method.
         number: From 1, among all calls since the decision was made.
         snapshot_id: The first snapshot that it names; empty for none.
+        key: The access key that signed it.
     """
 
     service: str
     action: str
     number: int
     snapshot_id: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,8 @@ class Faults:
     def __init__(self) -> None:
         self._decide: Decide | None = None
         self._number, self._lock = 0, threading.Lock()
+        self._decided: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
 
     def decide_by(self, decide: Decide | None) -> None:
         """Ask this about each call from now on; None lets all pass."""
@@ -152,11 +158,25 @@ class Faults:
                 decide = self._decide if _service(environ) else None
                 self._number += decide is not None
                 number = self._number
-            if decide is None or (fault := decide(_call(environ, number))) is None:
+            if decide is None:
                 return app(environ, start)
-            return _with(fault, environ, start, app)
+            call = _call(environ, number)
+            fault = decide(call)
+            self._count(call, fault)
+            return app(environ, start) if fault is None else _with(fault, environ, start, app)
 
         return answer
+
+    def report(self) -> dict[str, dict[str, int]]:
+        """Return the calls that were decided about, and those that were refused, by action."""
+        with self._lock:
+            return {"decided": dict(self._decided), "refused": dict(self._refused)}
+
+    def _count(self, call: Call, fault: Fault | None) -> None:
+        name = f"{call.service}.{call.action}"
+        with self._lock:
+            self._decided[name] += 1
+            self._refused[name] += bool(fault and fault.code)
 
 
 def _with(fault: Fault, environ: Environ, start: StartResponse, app: App) -> Iterable[bytes]:
@@ -178,6 +198,11 @@ def _service(environ: Mapping[str, Any]) -> str:
     return found.group(1) if found else ""
 
 
+def _key(environ: Mapping[str, Any]) -> str:
+    found = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return found.group(1) if found else ""
+
+
 def _call(environ: Environ, number: int) -> Call:
     service, path = _service(environ), environ.get("PATH_INFO", "")
     method, words = environ["REQUEST_METHOD"], path
@@ -195,6 +220,7 @@ def _call(environ: Environ, number: int) -> Call:
         action=action,
         number=number,
         snapshot_id=snapshot.group() if snapshot else "",
+        key=_key(environ),
     )
 
 

@@ -34,6 +34,7 @@ from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import (
     EC2ClientError,
+    InvalidInstanceIdError,
     InvalidParameterCombination,
     OperationDisableApiStopNotPermitted,
     OperationNotPermitted4,
@@ -116,6 +117,8 @@ def install() -> None:
     }
     for name, wrap in changed.items():
         setattr(InstanceBackend, name, wrap(getattr(InstanceBackend, name)))
+    for name, find in (("get_instance_by_id", find_instance), ("get_instance", get_instance)):
+        setattr(InstanceBackend, name, find)
     setattr(Instance, "terminate", _once(Instance.terminate))  # noqa: B010 - mypy knows another type
     setattr(
         InstanceBackend, modify_instance_metadata_options.__name__, modify_instance_metadata_options
@@ -154,6 +157,34 @@ def forget(backend: EC2Backend, instance_ids: set[str]) -> None:
     for reservation in backend.reservations.values():
         reservation.instances = [i for i in reservation.instances if i.id not in instance_ids]
     launches.drop_empty(backend)
+    for instance_id in instance_ids:
+        _index(backend).pop(instance_id, None)
+
+
+def find_instance(self: EC2Backend, instance_id: str) -> Instance | None:
+    """Return an instance, by an index: moto goes through all there are."""
+    index = _index(self)
+    if instance_id not in index:
+        every = (one for found in self.reservations.values() for one in found.instances)
+        index.update({one.id: one for one in every})
+    return index.get(instance_id)
+
+
+def get_instance(self: EC2Backend, instance_id: str) -> Instance:
+    """Return an instance.
+
+    Raises:
+        InvalidInstanceIdError: There is none of that id.
+    """
+    found = find_instance(self, instance_id)
+    if found is None:
+        raise InvalidInstanceIdError(instance_id)
+    return found
+
+
+def _index(backend: EC2Backend) -> dict[str, Instance]:
+    found: dict[str, Instance] = backend.__dict__.setdefault("_by_id", {})
+    return found
 
 
 def modify_instance_metadata_options(

@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +32,7 @@ from ovenbird.system.commands import end_group, spawn
 from ovenbird.system.locks import file_lock
 
 STATUS_PATH = "/_ovenbird/status"
+SWITCHES = ("faults", "throttle", "machineless")
 UP_WITHIN = timedelta(minutes=20)  # a base image is made from slow mirrors
 DOWN_WITHIN = timedelta(seconds=30)
 EVERY_S = 0.1
@@ -69,13 +70,13 @@ class Running:
     urls: tuple[tuple[str, str], ...] = ()
 
 
-def up(places: Places, progress: Progress, *, faults: bool = False) -> tuple[Running, bool]:
+def up(places: Places, progress: Progress, *, switches: Sequence[str] = ()) -> tuple[Running, bool]:
     """Start the sandbox unless it is up; return it, and whether it was started now.
 
     Args:
         places: Its home.
         progress: Told what is being done.
-        faults: Let calls be throttled and new snapshots be unknown, as on a bad day at AWS.
+        switches: What it is other than usual in, each of :data:`SWITCHES`.
 
     Raises:
         InvalidRequest: Not root, or programs are missing.
@@ -90,7 +91,7 @@ def up(places: Places, progress: Progress, *, faults: bool = False) -> tuple[Run
         places.home.mkdir(parents=True, exist_ok=True)
         raise_inotify()
         try:
-            _start(places, progress, faults=faults)
+            _start(places, progress, switches)
         except BaseException:
             _remove(places, progress)
             raise
@@ -196,11 +197,11 @@ def _alone(places: Places) -> Iterator[None]:
         yield
 
 
-def _start(places: Places, progress: Progress, *, faults: bool) -> None:
+def _start(places: Places, progress: Progress, switches: Sequence[str]) -> None:
     """Spawn the server and wait until it has written its settings."""
     argv = [sys.executable, "-m", leftovers.SERVER]
     argv += ["--home", str(places.home), "--cache", str(places.cache)]
-    argv += ["--faults"] if faults else []
+    argv += [f"--{switch}" for switch in switches]
     with places.log.open("ab") as log:
         server = spawn(argv, output=log, cwd=places.home)
     try:

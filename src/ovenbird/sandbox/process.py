@@ -1,6 +1,6 @@
 """The sandbox's one process: serves the API, fills the accounts, runs the loops.
 
-    python -m ovenbird.sandbox.process --home DIR --cache DIR [--faults]
+    python -m ovenbird.sandbox.process --home DIR --cache DIR [--faults] [--throttle] [--machineless]
 
 ``lifecycle`` starts it, reads its progress file, and knows it by the lock on its pid file.
 On SIGTERM it takes everything down in the reverse order of its making.
@@ -20,14 +20,15 @@ from contextlib import ExitStack, closing, contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from ovenbird.sandbox import alarms, balancers, groups, machines, server
+from ovenbird.sandbox import alarms, balancers, groups, machineless, machines, server
 from ovenbird.sandbox.base_images import ensure_base_disk
 from ovenbird.sandbox.disks import RootDisks
 from ovenbird.sandbox.endpoint import prepare
-from ovenbird.sandbox.faults import BadDay, Faults
+from ovenbird.sandbox.faults import BadDay, Decide, Faults
 from ovenbird.sandbox.networks import account_network
 from ovenbird.sandbox.places import ACCOUNTS, Places
 from ovenbird.sandbox.population import populate
+from ovenbird.sandbox.throttles import Throttles
 from ovenbird.system.locks import file_lock
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ LOG_BYTES = 10 * 2**20  # then it begins anew; the one before is kept beside it 
 
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM."""
-    places, faults = _chosen(argv)
+    places, chosen = _chosen(argv)
     logging.basicConfig(
         handlers=[RotatingFileHandler(places.log, maxBytes=LOG_BYTES, backupCount=1)],
         level=logging.INFO,
@@ -47,11 +48,11 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, _end)
     with file_lock(places.pid, wait=False):
         places.pid.write_text(f"{os.getpid()}\n")
-        _serve(places, faults=faults)
+        _serve(places, chosen)
     return 0
 
 
-def _serve(places: Places, *, faults: bool) -> None:
+def _serve(places: Places, chosen: argparse.Namespace) -> None:
     """Serve; everything acquired here is let go of on the way out."""
 
     def progress(line: str) -> None:
@@ -63,12 +64,18 @@ def _serve(places: Places, *, faults: bool) -> None:
     progress("Starting the API, networks, machines and load balancers")
     connect, failing = prepare(places), Faults()
     app = server.application(server.Calls(), faults=failing)
-    with reality(places), server.serving(app, port=_port()) as url:
+    world = machineless.running() if chosen.machineless else reality(places)
+    with world, server.serving(app, port=_port()) as url:
         populate(places, connect(url), disk=disk, progress=progress)
-        if faults:
-            failing.decide_by(BadDay())
+        failing.decide_by(_decision(chosen))
         log.info("ready at %s", url)
         threading.Event().wait()
+
+
+def _decision(chosen: argparse.Namespace) -> Decide | None:
+    """Return what decides which calls fail."""
+    day = BadDay() if chosen.faults else None
+    return Throttles(otherwise=day) if chosen.throttle else day
 
 
 @contextmanager
@@ -108,13 +115,14 @@ def _end(_number: int, _frame: object) -> None:
     sys.exit(0)
 
 
-def _chosen(argv: Sequence[str]) -> tuple[Places, bool]:
+def _chosen(argv: Sequence[str]) -> tuple[Places, argparse.Namespace]:
     parser = argparse.ArgumentParser(prog="ovenbird.sandbox.process", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--faults", action="store_true")
+    for switch in ("--faults", "--throttle", "--machineless"):
+        parser.add_argument(switch, action="store_true")
     chosen = parser.parse_args(argv)
-    return Places(home=chosen.home, cache=chosen.cache), chosen.faults
+    return Places(home=chosen.home, cache=chosen.cache), chosen
 
 
 if __name__ == "__main__":

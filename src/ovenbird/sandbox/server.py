@@ -125,7 +125,8 @@ def install(places: Places) -> None:
 def application(calls: Calls, *, faults: Faults | None = None) -> App:
     """Return the whole WSGI application; with faults around it, when they are given."""
     moto = DomainDispatcherApplication(create_backend_app)
-    whole = _guarded(calls.counted(_status(calls, blocks.fast_path(_controlled(moto)))))
+    inner = blocks.fast_path(_controlled(moto))
+    whole = _guarded(calls.counted(_status(calls, faults or Faults(), inner)))
     return faults.around(whole) if faults else whole
 
 
@@ -150,11 +151,11 @@ def serving(app: App, *, port: int = 0) -> Iterator[str]:
         server.server_close()
 
 
-def _status(calls: Calls, app: App) -> App:
+def _status(calls: Calls, faults: Faults, app: App) -> App:
     def answer(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != STATUS_PATH:
             return app(environ, start)
-        body = json.dumps(calls.report() | status.contents()).encode()
+        body = json.dumps(calls.report() | faults.report() | status.contents()).encode()
         head = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start("200 OK", head)
         return [body]
