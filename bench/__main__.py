@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-NAMES = ("packaging", "repositories", "upload", "baking", "judging", "never_dark")
+NAMES = ("packaging", "repositories", "upload", "baking", "judging", "never_dark", "rollouts")
 
 
 def main() -> None:

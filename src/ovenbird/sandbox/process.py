@@ -1,6 +1,6 @@
 """The sandbox's one process: serves the API, fills the accounts, runs the loops.
 
-    python -m ovenbird.sandbox.process --home DIR --cache DIR [--faults] [--throttle] [--machineless]
+    python -m ovenbird.sandbox.process --home DIR --cache DIR [--faults] [--throttle] ...
 
 ``lifecycle`` starts it, reads its progress file, and knows it by the lock on its pid file.
 On SIGTERM it takes everything down in the reverse order of its making.
