@@ -41,15 +41,16 @@ from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.aws.metrics import Metrics
 from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
 from ovenbird.domain.apps import AppSpec, Canary, EnvironmentSpec, Health
-from ovenbird.domain.clusters import Capacity, ClusterName
+from ovenbird.domain.clusters import Capacity
 from ovenbird.domain.images import ImageId, ImageSpec
+from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Action, Judge, Plan
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.places import DEVELOPMENT, REGION
 from ovenbird.sandbox.settings_file import PROFILE
 from ovenbird.stages import judge
-from ovenbird.stages.deploy import carry_out, check
+from ovenbird.stages.deploy import carry_out, check, needs_health
 from ovenbird.system.clock import SystemClock, await_true
 from ovenbird.system.commands import end_group, spawn
 
@@ -212,7 +213,8 @@ def plan(place: Place, spec: AppSpec, image_id: ImageId, version: str) -> Plan:
 
 def roll_out(place: Place, spec: AppSpec, image_id: ImageId, version: str) -> None:
     """Bring an image onto a cluster, as a worker does."""
-    cluster, alarms = ClusterName(app=spec.app, stack="prod"), ()
+    cluster = ClusterName(app=spec.app, stack="prod")
+    alarms: tuple[str, ...] = ()
     for action in plan(place, spec, image_id, version).actions:
         clock = Watched(metrics=place.metrics, alarms=alarms)
         clock.look()
@@ -223,7 +225,7 @@ def roll_out(place: Place, spec: AppSpec, image_id: ImageId, version: str) -> No
 
 def perform(action: Action, place: Place, cluster: ClusterName, clock: Watched) -> None:
     """Look once more, and carry one action out."""
-    check(action, place.groups.get_cluster(cluster, "prod"))
+    check(action, place.groups.get_cluster(cluster, "prod", health=needs_health(action)))
     if isinstance(action, Judge):
         since = clock.now() - timedelta(seconds=60)
         judge.look(action, since=since, metrics=place.metrics, clock=clock)

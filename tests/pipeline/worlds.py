@@ -416,7 +416,8 @@ class Groups:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def get_cluster(self, name: ClusterName, environment: str) -> Cluster:
+    def get_cluster(self, name: ClusterName, environment: str, *, health: bool = True) -> Cluster:
+        del health
         groups = self._world.look().groups.values()
         mine = sorted((g for g in groups if g.name.cluster == name), key=lambda g: g.name)
         return Cluster(name=name, environment=environment, groups=tuple(mine), rule="arn:rule")

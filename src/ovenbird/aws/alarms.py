@@ -8,7 +8,7 @@ from typing import Any
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.launch_requests import Surroundings
-from ovenbird.aws.reads import ALARM_TYPES
+from ovenbird.aws.reads import ALARM_TYPES, POLLED_S
 from ovenbird.aws.tags import to_aws
 from ovenbird.domain.apps import AlarmSpec
 from ovenbird.domain.names import ServerGroupName, alarm_name
@@ -146,7 +146,7 @@ class Alarms:
 
     def firing(self, alarms: Sequence[str]) -> dict[str, str]:
         """Return which of these alarms fire, and why in CloudWatch's words."""
-        found = self._reads.firing.find_all(tuple(alarms))
+        found = self._reads.firing.find_all(tuple(alarms), max_age_s=POLLED_S)
         return {name: why for name, why in found.items() if why is not None}
 
     def missing(self, alarms: Sequence[str]) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.launch_requests import group_request
+from ovenbird.aws.reads import JUST_NOW_S, POLLED_S
 from ovenbird.aws.tags import from_aws
 from ovenbird.aws.waiting import await_state
 from ovenbird.domain.clusters import Capacity, Instance, InstanceId, InstanceState
@@ -47,7 +49,7 @@ class AutoScalingGroups:
         Raises:
             Conflict: It is gone; plans name only what was there.
         """
-        raw = self.find(name)
+        raw = self.find(name, max_age_s=JUST_NOW_S)
         if raw is None:
             raise Conflict(
                 f"`{name}` is not there any more",
@@ -55,9 +57,16 @@ class AutoScalingGroups:
             )
         return raw
 
-    def find(self, name: ServerGroupName) -> AutoScalingGroupTypeDef | None:
-        """Return a group as Auto Scaling describes it, if it is there."""
-        return self._reads.groups.find(str(name))
+    def find(
+        self, name: ServerGroupName, *, max_age_s: float = 0.0
+    ) -> AutoScalingGroupTypeDef | None:
+        """Return a group as Auto Scaling describes it, if it is there.
+
+        Args:
+            name: Of the group.
+            max_age_s: How old the answer may be; never from before a change of ours.
+        """
+        return self._reads.groups.find(str(name), max_age_s=max_age_s)
 
     def of_cluster(self, name: ClusterName) -> list[AutoScalingGroupTypeDef]:
         """Return all groups with the cluster's tag."""
@@ -73,7 +82,7 @@ class AutoScalingGroups:
 
     def tag(self, name: ServerGroupName, tags: Mapping[str, str]) -> None:
         """Set tags on the group alone, not on its instances; all at once."""
-        with cloud_errors(f"tagging `{name}`"):
+        with self._changing(name), cloud_errors(f"tagging `{name}`"):
             self._autoscaling.create_or_update_tags(
                 Tags=[
                     {
@@ -89,7 +98,7 @@ class AutoScalingGroups:
 
     def untag(self, name: ServerGroupName, *keys: str) -> None:
         """Take tags away; one that is not there is none."""
-        with cloud_errors(f"removing a tag of `{name}`"):
+        with self._changing(name), cloud_errors(f"removing a tag of `{name}`"):
             self._autoscaling.delete_tags(
                 Tags=[
                     {"ResourceId": str(name), "ResourceType": "auto-scaling-group", "Key": key}
@@ -114,19 +123,20 @@ class AutoScalingGroups:
             target_group=target_group,
             template_version=template_version,
         )
-        with cloud_errors(f"creating Auto Scaling group `{wanted.name}`"):
+        creating = cloud_errors(f"creating Auto Scaling group `{wanted.name}`")
+        with self._changing(wanted.name), creating:
             self._autoscaling.create_auto_scaling_group(**request)
 
     def set_minimum(self, name: ServerGroupName, instances: int) -> None:
         """Change nothing but the minimum."""
-        with cloud_errors(f"setting the minimum of `{name}`"):
+        with self._changing(name), cloud_errors(f"setting the minimum of `{name}`"):
             self._autoscaling.update_auto_scaling_group(
                 AutoScalingGroupName=str(name), MinSize=instances
             )
 
     def set_capacity(self, name: ServerGroupName, capacity: Capacity) -> None:
         """Set minimum, desired and maximum at once."""
-        with cloud_errors(f"resizing `{name}`"):
+        with self._changing(name), cloud_errors(f"resizing `{name}`"):
             self._autoscaling.update_auto_scaling_group(
                 AutoScalingGroupName=str(name),
                 MinSize=capacity.min,
@@ -136,17 +146,25 @@ class AutoScalingGroups:
 
     def suspend(self, name: ServerGroupName, process: str) -> None:
         """Let one of Auto Scaling's processes rest."""
-        with cloud_errors(f"suspending `{process}` of `{name}`"):
+        with self._changing(name), cloud_errors(f"suspending `{process}` of `{name}`"):
             self._autoscaling.suspend_processes(
                 AutoScalingGroupName=str(name), ScalingProcesses=[process]
             )
 
     def resume(self, name: ServerGroupName, process: str) -> None:
         """Let one of Auto Scaling's processes go on."""
-        with cloud_errors(f"resuming `{process}` of `{name}`"):
+        with self._changing(name), cloud_errors(f"resuming `{process}` of `{name}`"):
             self._autoscaling.resume_processes(
                 AutoScalingGroupName=str(name), ScalingProcesses=[process]
             )
+
+    @contextmanager
+    def _changing(self, name: ServerGroupName) -> Iterator[None]:
+        """Let nobody take an answer from before a change of a group."""
+        try:
+            yield
+        finally:
+            self._reads.groups.forget(str(name))
 
     def empty_and_delete(self, name: ServerGroupName) -> None:
         """Scale to none, so that instances are drained, then delete the group.
@@ -159,26 +177,26 @@ class AutoScalingGroups:
             if "Terminate" in suspended(raw):
                 self.resume(name, "Terminate")
             # No maximum: neither policies nor a person make it grow meanwhile.
-            with cloud_errors(f"emptying `{name}`"):
+            with self._changing(name), cloud_errors(f"emptying `{name}`"):
                 self._autoscaling.update_auto_scaling_group(
                     AutoScalingGroupName=str(name), MinSize=0, MaxSize=0, DesiredCapacity=0
                 )
         await_state(
             f"Emptying `{name}`",
-            lambda: len((self.find(name) or {"Instances": []})["Instances"]),
+            lambda: len((self.find(name, max_age_s=POLLED_S) or {"Instances": []})["Instances"]),
             done=lambda left: left == 0,
             within=GONE_WITHIN,
             every=LOOK_EVERY,
             clock=self._clock,
         )
         if self.find(name) is not None:
-            with cloud_errors(f"deleting Auto Scaling group `{name}`"):
+            with self._changing(name), cloud_errors(f"deleting Auto Scaling group `{name}`"):
                 self._autoscaling.delete_auto_scaling_group(
                     AutoScalingGroupName=str(name), ForceDelete=True
                 )
         await_state(
             f"Deleting `{name}`",
-            lambda: self.find(name) is not None,
+            lambda: self.find(name, max_age_s=POLLED_S) is not None,
             done=lambda there: not there,
             within=GONE_WITHIN,
             every=LOOK_EVERY,

@@ -47,6 +47,8 @@ LISTED_FROM = 5  # names of target groups; so many single calls cost more than a
 TAGS_AT_ONCE = 20  # Source: DescribeTags, ResourceArns
 PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 TAGS_KEPT_S = 30.0  # of a rule: we set them when we make it, and never again
+JUST_NOW_S = 2.0  # what was looked at just before one's own change is not read again for it
+POLLED_S = 1.0  # an answer that who looks each second takes from who looked just before
 HEALTH_CALLS = 8  # under way at once
 
 
@@ -82,7 +84,7 @@ class Reads:
     @cached_property
     def groups(self) -> SharedRead[str, AutoScalingGroupTypeDef]:
         """Auto Scaling groups by name."""
-        return SharedRead(self._groups_by_name, at_once=GROUPS_AT_ONCE)
+        return SharedRead(self._groups_by_name, at_once=GROUPS_AT_ONCE, repeats=True)
 
     @cached_property
     def target_groups(self) -> SharedRead[str, str]:
@@ -102,15 +104,16 @@ class Reads:
     @cached_property
     def health(self) -> SharedRead[str, list[TargetHealthDescriptionTypeDef]]:
         """The health of a target group's targets by its ARN; none when it is gone."""
-        return SharedRead(self._health, at_once=1, calls=HEALTH_CALLS, gather_s=0)
+        return SharedRead(self._health, at_once=1, calls=HEALTH_CALLS, gather_s=0, crowd_s=0)
 
     @cached_property
     def firing(self) -> SharedRead[str, str | None]:
         """Why an alarm fires, by its name; None when it does not."""
-        return SharedRead(self._firing, at_once=5000)
+        return SharedRead(self._firing, at_once=5000, repeats=True)
 
     def _groups_of_clusters(self, names: Sequence[str]) -> dict[str, list[AutoScalingGroupTypeDef]]:
         found: dict[str, list[AutoScalingGroupTypeDef]] = {name: [] for name in names}
+        begun = self.groups.now()
         pages = self._account.autoscaling.get_paginator("describe_auto_scaling_groups")
         with cloud_errors("describing server groups"):
             for page in pages.paginate(
@@ -120,6 +123,8 @@ class Reads:
                 for raw in page["AutoScalingGroups"]:
                     cluster = from_aws(raw.get("Tags", [])).get(CLUSTER_TAG, "")  # type: ignore[arg-type]
                     found.setdefault(cluster, []).append(raw)
+        every = (raw for raws in found.values() for raw in raws)
+        self.groups.know({raw["AutoScalingGroupName"]: raw for raw in every}, begun=begun)
         return found
 
     def _groups_by_name(self, names: Sequence[str]) -> dict[str, AutoScalingGroupTypeDef]:

@@ -23,6 +23,7 @@ from ovenbird.aws.launch_settings import LaunchSettings, flat
 from ovenbird.aws.launch_templates import LaunchTemplates
 from ovenbird.aws.listeners import Listeners
 from ovenbird.aws.networks import Networks, NetworkSpec
+from ovenbird.aws.reads import POLLED_S
 from ovenbird.aws.scaling import Scaling
 from ovenbird.aws.traffic import Rule
 from ovenbird.domain.clusters import (
@@ -95,11 +96,20 @@ class ServerGroups:
             target_group_of=self._traffic.find_target_group,
         )
 
-    def get_cluster(self, name: ClusterName, environment: str) -> Cluster:
-        """Return a cluster with the health of all its instances; it may have no groups."""
+    def get_cluster(self, name: ClusterName, environment: str, *, health: bool = True) -> Cluster:
+        """Return a cluster; it may have no groups.
+
+        Args:
+            name: Of the cluster.
+            environment: Where it is.
+            health: Whether to ask the load balancer about each group; without, the health of
+                instances is what Auto Scaling says.
+        """
         raws = self._groups.of_cluster(name)
         rule = self._traffic.find_rule(name)
-        made = [self._server_group(raw, rule, checked=True) for raw in raws]
+        made = [
+            self._server_group(raw, rule, self._health(raw) if health else None) for raw in raws
+        ]
         return Cluster(
             name=name,
             environment=environment,
@@ -118,8 +128,9 @@ class ServerGroups:
         for raw in self._groups.tagged(ENVIRONMENT_TAG, environment):
             cluster = tags_of(raw).get(CLUSTER_TAG, "")
             if cluster:
-                group = self._server_group(raw, rules.get(cluster), checked=False)
-                found[cluster].append(group)
+                rule = rules.get(cluster)
+                health = self._health(raw) if _weight(raw, rule) else None
+                found[cluster].append(self._server_group(raw, rule, health))
         return tuple(
             Cluster(
                 name=ClusterName.parse(name),
@@ -132,7 +143,7 @@ class ServerGroups:
 
     def list_instances(self, name: ServerGroupName) -> tuple[Instance, ...]:
         """Return a group's instances as the load balancer sees them; none without the group."""
-        raw = self._groups.find(name)
+        raw = self._groups.find(name, max_age_s=POLLED_S)
         if raw is None:
             return ()
         return instances(raw, self._health(raw))
@@ -307,20 +318,20 @@ class ServerGroups:
         if left is not None and left.get(RELEASE_TAG) != wanted.release_id:
             self.destroy(wanted.name)
 
+    @staticmethod
     def _server_group(
-        self, raw: AutoScalingGroupTypeDef, rule: Rule | None, *, checked: bool
+        raw: AutoScalingGroupTypeDef,
+        rule: Rule | None,
+        health: Mapping[str, tuple[InstanceState, str]] | None,
     ) -> ServerGroup:
         """Return one group.
 
         Args:
             raw: As Auto Scaling describes it.
             rule: Its cluster's.
-            checked: Whether to ask the load balancer even when it is out of traffic.
+            health: What the load balancer says of its instances; None when it was not asked.
         """
         tags = tags_of(raw)
-        arn = next(iter(raw.get("TargetGroupARNs", [])), "")
-        weight = rule.weights.get(arn, 0) if rule else 0
-        health = self._health(raw) if checked or weight else None
         return ServerGroup(
             name=ServerGroupName.parse(raw["AutoScalingGroupName"]),
             image_id=ImageId(tags.get(IMAGE_TAG, "")),
@@ -329,8 +340,8 @@ class ServerGroups:
                 min=raw["MinSize"], desired=raw["DesiredCapacity"], max=raw["MaxSize"]
             ),
             instances=instances(raw, health),
-            weight=weight,
-            target_group=arn,
+            weight=_weight(raw, rule),
+            target_group=_target_group(raw),
             created_at=raw["CreatedTime"],
             release_id=tags.get(RELEASE_TAG, ""),
             disabled_at=_time(tags.get(DISABLED_AT_TAG)),
@@ -363,8 +374,20 @@ class ServerGroups:
         ]
 
     def _health(self, raw: AutoScalingGroupTypeDef) -> dict[str, tuple[InstanceState, str]]:
-        arn = next(iter(raw.get("TargetGroupARNs", [])), "")
-        return self._traffic.health(arn) if arn and raw["Instances"] else {}
+        arn = _target_group(raw)
+        # Those that come are no targets yet, those that go need no health.
+        served = any(one["LifecycleState"] == "InService" for one in raw["Instances"])
+        return self._traffic.health(arn) if arn and served else {}
+
+
+def _target_group(raw: AutoScalingGroupTypeDef) -> str:
+    """Return the ARN of a group's target group; empty without one."""
+    return next(iter(raw.get("TargetGroupARNs", [])), "")
+
+
+def _weight(raw: AutoScalingGroupTypeDef, rule: Rule | None) -> int:
+    """Return a group's part of its cluster's traffic."""
+    return rule.weights.get(_target_group(raw), 0) if rule else 0
 
 
 def _oldest_first(groups: Iterable[ServerGroup]) -> tuple[ServerGroup, ...]:

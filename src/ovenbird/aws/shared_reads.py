@@ -8,6 +8,10 @@ Every answer comes from a call that began after it was asked for, unless the ask
 older one will do; so a read after a write always sees the write. The more ask, the more go
 into one call: while one call waits for its turn, all who come gather for the next.
 
+A crowd waits a moment longer before each call, so that more of it share one; and a call with
+room left also asks for what was asked for a moment ago: those who ask for it again and again,
+each second, then find an answer that is young enough.
+
 Calls are made in threads of their own: who asked may end waiting without harm to the others.
 """
 
@@ -19,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillWaiting
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 from ovenbird.aws import throttling
@@ -27,6 +32,9 @@ from ovenbird.domain.errors import NotFound
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 GATHER_S = 0.005  # before a call, so that those who ask in the same moment share it
+CROWD_GATHER_S = 0.25  # when several threads ask
+CROWD_S = 2.0  # after two threads asked within so long it is a crowd for as long again
+AGAIN_S = 5.0  # who asked so long ago may be asking each second
 KEPT_S = 60.0  # how old an answer may get that somebody may still take
 
 
@@ -52,25 +60,32 @@ class SharedRead(Generic[Key, Answer]):
         fetch: Makes one call for some keys; leaves out the keys that there is nothing for.
         at_once: Keys in one call at most.
         calls: Calls under way at once at most.
-        gather_s: Seconds for which a call waits for others to join.
+        gather_s: Seconds for which a call waits for others to join, when few ask.
+        crowd_s: The same when several threads ask.
+        repeats: Whether calls with room left ask again for what was asked a moment ago.
         clock: Returns seconds that only grow.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         fetch: Callable[[Sequence[Key]], Mapping[Key, Answer]],
         *,
         at_once: int,
         calls: int = 1,
         gather_s: float = GATHER_S,
+        crowd_s: float = CROWD_GATHER_S,
+        repeats: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch, self._at_once, self._calls = fetch, at_once, calls
-        self._gather_s, self._clock = gather_s, clock
+        self._gather_s, self._crowd_s, self._clock = gather_s, crowd_s, clock
+        self._repeats = repeats
         self._lock = threading.Lock()
         self._asked: dict[Key, _Asked[Answer]] = {}
         self._known: dict[Key, _Known[Answer]] = {}
         self._written: dict[Key, float] = {}
+        self._lately: dict[Key, float] = {}
+        self._asker, self._asked_at, self._crowded_until = 0, 0.0, 0.0
         self._working = 0
 
     def get(self, key: Key, *, max_age_s: float = 0.0) -> Answer:
@@ -109,10 +124,26 @@ class SharedRead(Generic[Key, Answer]):
             self._known.pop(key, None)
             self._written[key] = self._clock()
 
+    def know(self, found: Mapping[Key, Answer], *, begun: float) -> None:
+        """Keep answers of another call for those who take older ones.
+
+        Args:
+            found: Key → answer.
+            begun: When that call began, by the clock.
+        """
+        with self._lock:
+            self._keep(found, begun)
+
+    def now(self) -> float:
+        """Return the time by the clock."""
+        return self._clock()
+
     def _future(self, key: Key, max_age_s: float) -> Future[tuple[Answer, ...]]:
         with self._lock:
+            now = self._clock()
+            self._note(key, now)
             known = self._known.get(key)
-            if known and max_age_s and self._clock() - known.begun <= max_age_s:
+            if known and max_age_s and now - known.begun <= max_age_s:
                 done: Future[tuple[Answer, ...]] = Future()
                 done.set_result((known.answer,))
                 return done
@@ -122,24 +153,40 @@ class SharedRead(Generic[Key, Answer]):
                 threading.Thread(target=self._work, name="shared-read", daemon=True).start()
             return asked.future
 
+    def _note(self, key: Key, now: float) -> None:
+        """Remember who asked for what."""
+        self._lately[key] = now
+        asker = threading.get_ident()
+        if asker != self._asker and now - self._asked_at < CROWD_S:
+            self._crowded_until = now + CROWD_S
+        self._asker, self._asked_at = asker, now
+
     def _work(self) -> None:
         """Make calls until nobody asks any more."""
         while True:
-            if self._gather_s:
-                threading.Event().wait(self._gather_s)
+            crowded = self._clock() < self._crowded_until
+            if pause := self._crowd_s if crowded else self._gather_s:
+                threading.Event().wait(pause)
             with self._lock:
-                chosen = dict(list(self._asked.items())[: self._at_once])
+                chosen = dict(islice(self._asked.items(), self._at_once))
                 if not chosen:
                     self._working -= 1
                     return
                 for key in chosen:
                     del self._asked[key]
-            self._answer(chosen)
+                more = self._asked_lately(self._at_once - len(chosen)) if self._repeats else ()
+            self._answer(chosen, tuple(dict.fromkeys((*chosen, *more))))
 
-    def _answer(self, chosen: Mapping[Key, _Asked[Answer]]) -> None:
+    def _asked_lately(self, room: int) -> tuple[Key, ...]:
+        """Return keys that may be asked for again soon, as many as there is room for."""
+        oldest = self._clock() - AGAIN_S
+        self._lately = {key: at for key, at in self._lately.items() if at > oldest}
+        return tuple(islice(self._lately, room))
+
+    def _answer(self, chosen: Mapping[Key, _Asked[Answer]], keys: tuple[Key, ...]) -> None:
         begun = self._clock()
         try:
-            found = self._fetch(tuple(chosen))
+            found = self._fetch(keys)
         except Exception as error:  # noqa: BLE001 - raised where it was asked for
             for asked in chosen.values():
                 asked.future.set_exception(error)

@@ -10,13 +10,14 @@ Source: ELBv2 API reference, CreateRule, ModifyRule, ForwardActionConfig, Target
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
-from ovenbird.aws.reads import TAGS_KEPT_S
+from ovenbird.aws.reads import JUST_NOW_S, TAGS_KEPT_S
 from ovenbird.aws.shared_reads import KEPT_S
 from ovenbird.aws.tags import to_aws
 from ovenbird.domain.clusters import CLUSTER_TAG, ENVIRONMENT_TAG, InstanceState
@@ -96,7 +97,7 @@ class Traffic:
             Conflict: The priority that was asked for is taken, or no free one stayed free.
         """
         for left in reversed(range(_ATTEMPTS)):
-            rule = self.find_rule(wanted.name.cluster)
+            rule = self.find_rule(wanted.name.cluster, max_age_s=JUST_NOW_S)
             try:
                 if rule is None:
                     self._create_rule(arn, wanted)
@@ -117,7 +118,8 @@ class Traffic:
             if set(there.weights) != set(rule.weights):
                 self._write(there, rule.weights, sticky_s=rule.sticky_s)
             return
-        with cloud_errors(f"creating the listener rule of `{cluster}`"):
+        creating = cloud_errors(f"creating the listener rule of `{cluster}`")
+        with self._reads.making_rule, self._changing(), creating:
             self._elbv2.create_rule(
                 ListenerArn=self._listener,
                 Priority=self._free_priority(),
@@ -144,7 +146,7 @@ class Traffic:
         Raises:
             Conflict: A named server group is not in the rule.
         """
-        rule = self.find_rule(cluster)
+        rule = self.find_rule(cluster, max_age_s=JUST_NOW_S)
         wanted = self._by_arn(percents, max_age_s=KEPT_S)
         if rule is not None and not set(rule.weights).issuperset(wanted):
             wanted = self._by_arn(percents)  # one may have been made anew by somebody else
@@ -182,7 +184,7 @@ class Traffic:
         header = {"HttpHeaderName": testers.field, "Values": [testers.pattern]}
         conditions = [*rule.conditions, {"Field": "http-header", "HttpHeaderConfig": header}]
         what: Any = {"Conditions": conditions, "Actions": forward({arn: 1})}
-        with cloud_errors(f"letting testers into `{cluster}`"):
+        with self._changing(), cloud_errors(f"letting testers into `{cluster}`"):
             if there is not None:
                 self._elbv2.modify_rule(RuleArn=there.arn, **what)
                 return
@@ -200,7 +202,7 @@ class Traffic:
             self._delete(rule)
 
     def _delete(self, rule: Rule) -> None:
-        with cloud_errors(f"deleting listener rule `{rule.arn}`"):
+        with self._changing(), cloud_errors(f"deleting listener rule `{rule.arn}`"):
             self._elbv2.delete_rule(RuleArn=rule.arn)
 
     def _testers_rule(self, cluster: ClusterName) -> Rule | None:
@@ -212,17 +214,24 @@ class Traffic:
         with cloud_errors(f"deleting target group `{arn}`"):
             self._elbv2.delete_target_group(TargetGroupArn=arn)
 
-    def find_rule(self, cluster: ClusterName) -> Rule | None:
-        """Return the rule of one cluster, if it is there."""
-        return self.rules().get(str(cluster))
+    def find_rule(self, cluster: ClusterName, *, max_age_s: float = 0.0) -> Rule | None:
+        """Return the rule of one cluster, if it is there.
 
-    def rules(self, key: str = CLUSTER_TAG) -> dict[str, Rule]:
+        Args:
+            cluster: Whose.
+            max_age_s: How old the answer may be; never from before a change of ours.
+        """
+        return self.rules(max_age_s=max_age_s).get(str(cluster))
+
+    def rules(self, key: str = CLUSTER_TAG, *, max_age_s: float = 0.0) -> dict[str, Rule]:
         """Return our rules on the listener by the name of their cluster.
 
         Args:
             key: The tag that names it: of rules for everybody, or of those for testers.
+            max_age_s: How old the answer may be; never from before a change of ours.
         """
-        found = {rule["RuleArn"]: rule for rule in self._raw_rules()}
+        raws = self._reads.rules.get(self._listener, max_age_s=max_age_s)
+        found = {rule["RuleArn"]: rule for rule in raws}
         tags = self.tags(found, max_age_s=TAGS_KEPT_S)
         return {tags[arn][key]: _rule(rule) for arn, rule in found.items() if key in tags[arn]}
 
@@ -282,7 +291,8 @@ class Traffic:
             hosts = {"Values": list(wanted.host_names)}
             conditions.append({"Field": "host-header", "HostHeaderConfig": hosts})
         # One at a time: all who look at once would find the same priority free.
-        with self._reads.making_rule, cloud_errors(f"creating the listener rule of `{cluster}`"):
+        creating = cloud_errors(f"creating the listener rule of `{cluster}`")
+        with self._reads.making_rule, self._changing(), creating:
             self._elbv2.create_rule(
                 ListenerArn=self._listener,
                 Priority=wanted.rule_priority or self._free_priority(),
@@ -317,8 +327,16 @@ class Traffic:
         return {int(text) for text in texts if text.isdigit()}
 
     def _write(self, rule: Rule, weights: Mapping[str, int], *, sticky_s: int = 0) -> None:
-        with cloud_errors(f"changing listener rule `{rule.arn}`"):
+        with self._changing(), cloud_errors(f"changing listener rule `{rule.arn}`"):
             self._elbv2.modify_rule(RuleArn=rule.arn, Actions=forward(weights, sticky_s=sticky_s))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let nobody take an answer from before a change of the listener's rules."""
+        try:
+            yield
+        finally:
+            self._reads.rules.forget(self._listener)
 
     def _raw_rules(self) -> list[RuleTypeDef]:
         return self._reads.rules.get(self._listener)

@@ -337,7 +337,9 @@ class BuildRooms(Protocol):
 class ServerGroups(Protocol):
     """Clusters and server groups of one environment; each change can be made twice."""
 
-    def get_cluster(self, name: ClusterName, environment: str) -> Cluster: ...
+    def get_cluster(
+        self, name: ClusterName, environment: str, *, health: bool = True
+    ) -> Cluster: ...
 
     def list_clusters(self, environment: str) -> tuple[Cluster, ...]: ...
 

@@ -27,7 +27,7 @@ from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.pipeline.hands import changed_by_hand
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import judge
-from ovenbird.stages.deploy import carry_out, check
+from ovenbird.stages.deploy import carry_out, check, needs_health
 
 UNDER_WAY = "A rollout is under way"  # the reason of its lock
 RETREAT_FROM = 1000  # numbers of a retreat's actions, behind those of the plan
@@ -175,7 +175,8 @@ def perform(
     doors, begun = step.ports.environments[environment], time.monotonic()
     clock = Watchful(step=step, metrics=doors.metrics, alarms=alarms)
     clock.refuse_alarms()
-    check(action, doors.groups.get_cluster(cluster, environment))
+    health = needs_health(action)
+    check(action, doors.groups.get_cluster(cluster, environment, health=health))
     carry_out(action, groups=doors.groups, clock=clock, progress=step.say)
     seconds = round(time.monotonic() - begun, 3)
     step.ports.store.put_action(rollout_id, number, text=describe(action), seconds=seconds)
@@ -195,7 +196,7 @@ def begin_observing(step: Step, request: RolloutRequest, action: Observe) -> Non
     """
     guard(step, request, action)
     groups = step.ports.environments[request.environment].groups
-    check(action, groups.get_cluster(request.cluster, request.environment))
+    check(action, groups.get_cluster(request.cluster, request.environment, health=False))
     step.say(describe(action))
 
 

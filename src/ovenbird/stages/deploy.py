@@ -33,6 +33,7 @@ from ovenbird.domain.plans import (
 from ovenbird.domain.ports import Clock, Progress, ServerGroups
 
 EVERY = timedelta(seconds=1)  # one DescribeAutoScalingGroups and one DescribeTargetHealth
+SELDOM = timedelta(seconds=15)  # the longest pause between two looks
 CONSOLE_CHARS = 1500  # about twenty lines
 # What a machine writes goes to a person's terminal: no sequence of it may act there.
 _CONTROL = re.compile(
@@ -133,12 +134,37 @@ def check(  # noqa: C901, PLR0912 - one line for each kind of action
             assert_never(action)
 
 
+def needs_health(action: Action) -> bool:
+    """Tell whether :func:`check` decides by the health of instances, not by groups and weights.
+
+    The load balancer has one call for each group's health, and few calls a second for all.
+    """
+    match action:
+        case (
+            CreateServerGroup()
+            | Pin()
+            | Unpin()
+            | AwaitHealthy()
+            | Enable()
+            | Observe()
+            | AwaitWord()
+            | CloseToTesters()
+            | Mend()
+            | Judge()
+            | Disable()
+        ):
+            return False
+        case _:
+            return True
+
+
 def _await_healthy(
     action: AwaitHealthy, *, groups: ServerGroups, clock: Clock, progress: Progress
 ) -> None:
     deadline = clock.now() + action.within
     seen = -1
     while True:
+        begun = clock.now()
         instances = groups.list_instances(action.name)
         healthy = sum(i.state is InstanceState.HEALTHY for i in instances)
         if healthy != seen:
@@ -156,7 +182,8 @@ def _await_healthy(
                 instances=", ".join(i.instance_id for i in instances),
             )
         seen = healthy
-        clock.sleep(EVERY.total_seconds())
+        # A look that took long had to wait for its turn among others: then look less often.
+        clock.sleep(max(EVERY, min(clock.now() - begun, SELDOM)).total_seconds())
 
 
 def _show_console(
