@@ -55,7 +55,7 @@ from ovenbird.system.clock import SystemClock, await_true
 from ovenbird.system.commands import end_group, spawn
 
 CLUSTERS_OF_BALANCER = 45
-SEEDERS = 8
+SEEDERS = 100
 INSTANCES = 2
 STACK_BYTES = 512 * 1024
 ENVIRONMENT = EnvironmentSpec(
@@ -252,6 +252,7 @@ def measured(count: int, factor: float, work: Path) -> Result:
         seeds = [_place(seeding, network) for network in places]
         with ThreadPoolExecutor(SEEDERS) as pool:
             list(pool.map(lambda i: roll_out(_of(seeds, i), apps[i], old, "1"), range(count)))
+        _say(f"{count} clusters are there; throttling begins")
         throttle()
         limited = open_account(access(url, work, quotas=str(work / "quotas"), quota_factor=factor))
         chosen = [_place(limited, network) for network in places]

@@ -50,7 +50,7 @@ from moto.ec2.models.instances import (
 from moto.ec2.responses.general import General
 from moto.elbv2.models import elbv2_backends
 
-from ovenbird.sandbox import launches
+from ovenbird.sandbox import descriptions, launches
 from ovenbird.sandbox.captures import Capture
 from ovenbird.sandbox.loops import CONTROL
 
@@ -108,6 +108,7 @@ REALITY = Reality()
 def install() -> None:
     """Put our versions in moto's place."""
     launches.install()
+    descriptions.install()
     changed: dict[str, Callable[[Any], Any]] = {
         "run_instances": _pending,
         "terminate_instances": lambda original: _asked(original, _terminate),
