@@ -39,12 +39,15 @@ from urllib.parse import urlsplit
 from bench import machine
 from ovenbird.aws.clients import Account, AccountAccess, open_account
 from ovenbird.aws.metrics import Metrics
-from ovenbird.aws.server_groups import NetworkSpec, ServerGroups
+from ovenbird.aws.networks import NetworkSpec
+from ovenbird.aws.server_groups import IMAGE_TAG, ServerGroups
+from ovenbird.aws.tags import to_aws
+from ovenbird.aws.traffic import Traffic, forward
 from ovenbird.domain.apps import AppSpec, Canary, EnvironmentSpec, Health
-from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.clusters import CLUSTER_TAG, Capacity, Cluster
 from ovenbird.domain.images import ImageId, ImageSpec
 from ovenbird.domain.names import ClusterName
-from ovenbird.domain.plans import Action, Judge, Plan
+from ovenbird.domain.plans import Action, CreateServerGroup, Judge, Plan
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.sandbox.lifecycle import STATUS_PATH
 from ovenbird.sandbox.places import DEVELOPMENT, REGION
@@ -54,9 +57,10 @@ from ovenbird.stages.deploy import carry_out, check, needs_health
 from ovenbird.system.clock import SystemClock, await_true
 from ovenbird.system.commands import end_group, spawn
 
-CLUSTERS_OF_BALANCER = 45
-SEEDERS = 100
+PER = 45  # clusters behind one load balancer
+SEEDERS = 8
 INSTANCES = 2
+SETTLES_S = 20.0  # until the old groups' instances are healthy
 STACK_BYTES = 512 * 1024
 ENVIRONMENT = EnvironmentSpec(
     name="prod",
@@ -196,11 +200,54 @@ def app(name: str) -> AppSpec:
     )
 
 
+def old_group(account: Account, network: NetworkSpec, spec: AppSpec, image_id: ImageId) -> None:
+    """Make a cluster with one server group in traffic, in few calls."""
+    cluster = ClusterName(app=spec.app, stack="prod")
+    empty = Cluster(name=cluster, environment="prod", groups=())
+    wanted = next(
+        action
+        for action in planned(empty, spec, image_id, "1").actions
+        if isinstance(action, CreateServerGroup)
+    )
+    tags = {**wanted.tags, IMAGE_TAG: image_id}
+    traffic = Traffic(account, vpc_id=network.vpc_id, listener_arn=network.listener_arn)
+    arn = traffic.ensure_target_group(wanted, tags)
+    pairs = to_aws(tags)
+    account.elbv2.create_rule(
+        ListenerArn=network.listener_arn,
+        Priority=int(spec.app.removeprefix("app")) + 1,
+        Conditions=[{"Field": "path-pattern", "Values": list(spec.path_patterns)}],
+        Actions=forward({arn: 100}),
+        Tags=to_aws({CLUSTER_TAG: str(cluster)}),
+    )
+    account.ec2.create_launch_template(
+        LaunchTemplateName=str(wanted.name),
+        LaunchTemplateData={"ImageId": image_id, "InstanceType": "t3.micro"},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": pairs}],
+    )
+    account.autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName=str(wanted.name),
+        LaunchTemplate={"LaunchTemplateName": str(wanted.name), "Version": "1"},
+        MinSize=1,
+        MaxSize=4,
+        DesiredCapacity=INSTANCES,
+        VPCZoneIdentifier=",".join(network.subnet_ids),
+        TargetGroupARNs=[arn],
+        HealthCheckType="ELB",
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )
+
+
 def plan(place: Place, spec: AppSpec, image_id: ImageId, version: str) -> Plan:
     """Plan as a worker does."""
     cluster = ClusterName(app=spec.app, stack="prod")
+    return planned(place.groups.get_cluster(cluster, "prod"), spec, image_id, version)
+
+
+def planned(cluster: Cluster, spec: AppSpec, image_id: ImageId, version: str) -> Plan:
+    """Return the plan for a cluster."""
     return plan_rollout(
-        place.groups.get_cluster(cluster, "prod"),
+        cluster,
         image_id=image_id,
         version=version,
         release_id=f"release-{spec.app}-{version}",
@@ -247,11 +294,12 @@ def measured(count: int, factor: float, work: Path) -> Result:
     with serving(work, factor) as (url, throttle):
         seeding = open_account(access(url, work))
         old, new = image(seeding, "old"), image(seeding, "new")
-        places = networks(seeding, -(-count // CLUSTERS_OF_BALANCER))
-        apps = [app(f"app{number}") for number in range(count)]
-        seeds = [_place(seeding, network) for network in places]
+        places = networks(seeding, -(-count // PER))
+        every = range(count)
+        apps = [app(f"app{number}") for number in every]
         with ThreadPoolExecutor(SEEDERS) as pool:
-            list(pool.map(lambda i: roll_out(_of(seeds, i), apps[i], old, "1"), range(count)))
+            list(pool.map(lambda i: old_group(seeding, places[i // PER], apps[i], old), every))
+        SystemClock().sleep(SETTLES_S)
         _say(f"{count} clusters are there; throttling begins")
         throttle()
         limited = open_account(access(url, work, quotas=str(work / "quotas"), quota_factor=factor))
@@ -270,7 +318,7 @@ def _place(account: Account, network: NetworkSpec) -> Place:
 
 
 def _of(places: list[Place], number: int) -> Place:
-    return places[number // CLUSTERS_OF_BALANCER]
+    return places[number // PER]
 
 
 def _at_once(
@@ -287,7 +335,7 @@ def _at_once(
         except Exception as error:  # noqa: BLE001 - counted
             failed.append(f"{type(error).__name__}: {error}")
         took.append(time.perf_counter() - begun)
-        if len(took) % 100 == 0:
+        if len(took) % max(10, count // 10) == 0:
             _say(f"{len(took)} of {count} after {took[-1]:.0f} s")
 
     threading.stack_size(STACK_BYTES)

@@ -82,6 +82,7 @@ class Place:
             security_group_ids=(security_group,),
             listener_arn=self.listener,
         )
+        self.network = network
         self.groups = ServerGroups(account, network, clock=TurningClock(), period_s=1.0)
 
     def rules(self) -> list[Any]:

@@ -17,6 +17,7 @@ API reference, DescribeAlarms.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -73,8 +74,11 @@ class Reads:
 
     def __init__(self, account: Clients) -> None:
         self._account = account
-        self.making_rule = threading.Lock()
-        """Held from the look for a free priority until it is taken."""
+        self._making_rule: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def making_rule(self, listener: str) -> threading.Lock:
+        """Return what is held from the look for a free priority until it is taken."""
+        return self._making_rule[listener]
 
     @cached_property
     def clusters(self) -> SharedRead[str, list[AutoScalingGroupTypeDef]]:

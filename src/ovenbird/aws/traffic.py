@@ -119,7 +119,7 @@ class Traffic:
                 self._write(there, rule.weights, sticky_s=rule.sticky_s)
             return
         creating = cloud_errors(f"creating the listener rule of `{cluster}`")
-        with self._reads.making_rule, self._changing(), creating:
+        with self._reads.making_rule(self._listener), self._changing(), creating:
             self._elbv2.create_rule(
                 ListenerArn=self._listener,
                 Priority=self._free_priority(),
@@ -292,7 +292,7 @@ class Traffic:
             conditions.append({"Field": "host-header", "HostHeaderConfig": hosts})
         # One at a time: all who look at once would find the same priority free.
         creating = cloud_errors(f"creating the listener rule of `{cluster}`")
-        with self._reads.making_rule, self._changing(), creating:
+        with self._reads.making_rule(self._listener), self._changing(), creating:
             self._elbv2.create_rule(
                 ListenerArn=self._listener,
                 Priority=wanted.rule_priority or self._free_priority(),

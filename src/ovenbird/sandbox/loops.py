@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -71,6 +72,7 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            begun = time.monotonic()
             try:
                 self._tick()
                 self._last = ""
@@ -78,5 +80,7 @@ class Loop:
                 if repr(error) != self._last:
                     self._last = repr(error)
                     log.exception("loop %s", self._name)
+            # However often it is woken, calls get as much time as the loop.
+            self._stop.wait(min(time.monotonic() - begun, self._every_s))
             self._wake.wait(self._every_s)
             self._wake.clear()
