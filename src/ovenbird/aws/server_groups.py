@@ -373,11 +373,16 @@ class ServerGroups:
             if SERVER_GROUP_TAG in found
         ]
 
-    def _health(self, raw: AutoScalingGroupTypeDef) -> dict[str, tuple[InstanceState, str]]:
+    def _health(
+        self, raw: AutoScalingGroupTypeDef
+    ) -> Mapping[str, tuple[InstanceState, str]] | None:
+        """Return what the load balancer says; None when it does not know the group."""
         arn = _target_group(raw)
+        if not arn:
+            return None
         # Those that come are no targets yet, those that go need no health.
         served = any(one["LifecycleState"] == "InService" for one in raw["Instances"])
-        return self._traffic.health(arn) if arn and served else {}
+        return self._traffic.health(arn) if served else {}
 
 
 def _target_group(raw: AutoScalingGroupTypeDef) -> str:

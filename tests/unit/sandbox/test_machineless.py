@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ovenbird.sandbox.machineless import Checks
 from ovenbird.sandbox.targets import HEALTH, NOT_IN_USE, REGISTERING, TargetHealth
 
 KEY = ("arn:machineless", "i-1", 80)
+BACKEND: Any = SimpleNamespace(target_groups={"one": None})
 
 
 class Look:
@@ -27,6 +29,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the accounts' target groups have to be checked."""
     found: list[Any] = []
     monkeypatch.setattr(balancer_rules, "checks", lambda _backend: found)
+    monkeypatch.setattr(balancer_rules, "keys", lambda _group: [KEY])
     HEALTH.forget(*KEY)
     return found
 
@@ -36,10 +39,10 @@ def test_a_target_is_healthy_when_it_was_looked_at_for_long_enough(looked: list[
     checks = Checks(healthy_after_s=3.0, clock=lambda: now[0])
     looked.append(Look(REGISTERING))
 
-    checks._look(None)  # type: ignore[arg-type]
+    checks._look(BACKEND)
     early = HEALTH.find(*KEY)
     now[0] += 3
-    checks._look(None)  # type: ignore[arg-type]
+    checks._look(BACKEND)
     late = HEALTH.find(*KEY)
     HEALTH.forget(*KEY)
 
@@ -54,7 +57,7 @@ def test_a_target_that_no_rule_uses_is_never_healthy(looked: list[Any]) -> None:
     looked.append(Look(NOT_IN_USE))
 
     for _ in range(3):
-        checks._look(None)  # type: ignore[arg-type]
+        checks._look(BACKEND)
         now[0] += 3
 
     assert HEALTH.find(*KEY) is None

@@ -28,7 +28,7 @@ from ovenbird.domain.plans import (
     Weight,
 )
 from ovenbird.domain.traffic import MarkedRequests
-from ovenbird.stages.deploy import carry_out, check
+from ovenbird.stages.deploy import carry_out, check, needs_health
 from tests.unit.domain.clusters_model import NOW, Shape, cluster, environment, name, rollout
 
 SERVING = Shape(weight=100)
@@ -275,3 +275,71 @@ def test_without_a_load_balancer_a_group_is_emptied_when_another_serves() -> Non
     check(Decommission(name=name(1)), seen)
     with pytest.raises(Conflict, match="in traffic"):
         check(Resize(name=name(1), capacity=NONE), alone)
+
+
+def all_sick(seen: Cluster) -> Cluster:
+    """Return the cluster with no healthy instance."""
+    sick = [
+        replace(
+            one, instances=tuple(replace(i, state=InstanceState.STARTING) for i in one.instances)
+        )
+        for one in seen.groups
+    ]
+    return replace(seen, groups=tuple(sick))
+
+
+def refusal(action: Action, seen: Cluster) -> str:
+    """Return why an action is refused; empty when it is not."""
+    try:
+        check(action, seen)
+    except Conflict as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        create(),
+        judge(),
+        awaiting(1),
+        Mend(name=name(1)),
+        *(kind(name=name(n)) for kind in (Pin, Unpin, Enable, Disable) for n in (1, 2)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_where_health_is_not_asked_for_the_look_decides_alike_without_it(action: Action) -> None:
+    seen = (cluster(), cluster(SERVING), cluster(SERVING, RESTING), cluster(RESTING, SERVING))
+
+    assert not needs_health(action)
+    for one in seen:
+        assert refusal(action, one) == refusal(action, all_sick(one))
+
+
+@pytest.mark.parametrize(
+    "action", [all_to(1), Decommission(name=name(1)), Resize(name=name(1), capacity=NONE)]
+)
+def test_what_could_leave_a_cluster_dark_is_looked_at_with_its_health(action: Action) -> None:
+    assert needs_health(action)
+
+
+@dataclass
+class SlowGroups(Groups):
+    """Each look takes long: many others look, too."""
+
+    clock: Turning = field(default_factory=Turning)
+    takes_s: float = 4.0
+
+    def list_instances(self, of: ServerGroupName) -> tuple[Instance, ...]:
+        self.clock.sleep(self.takes_s)
+        return super().list_instances(of)
+
+
+@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.1, 1.0), (4.0, 4.0), (100.0, 15.0)])
+def test_who_waits_looks_less_often_when_a_look_takes_long(takes_s: float, pause_s: float) -> None:
+    groups = SlowGroups(takes_s=takes_s)
+    waiting = AwaitHealthy(name=name(1), instances=2, within=timedelta(hours=1))
+
+    carry_out(waiting, groups=groups, clock=groups.clock, progress=lambda _text: None)
+
+    assert groups.clock.at - NOW == timedelta(seconds=3 * takes_s + 2 * pause_s)
