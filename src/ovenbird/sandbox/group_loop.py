@@ -76,6 +76,8 @@ def _look_if_there(group: Group, now: float) -> None:
 
 def look(group: Group, now: float) -> None:
     """Look at one group."""
+    if _rests(group):
+        return
     for member in group.members:
         _check(group, member, now)
         _live(group, member, now)
@@ -83,6 +85,23 @@ def look(group: Group, now: float) -> None:
     _balance(group, now)
     if group.status and not group.instance_states:
         forget(group)
+
+
+def _rests(group: Group) -> bool:
+    """Tell whether nothing is to be done: most of many groups are at rest, most of the time."""
+    members = group.members
+    return (
+        group.status is None
+        and len(members) == group.desired_capacity
+        and not (group.request or group.to_replace)
+        and all(
+            one.lifecycle_state == Life.IN_SERVICE.value
+            and one.health_status == "Healthy"
+            and one.instance.state == "running"
+            and not _unhealthy_target(group, one)
+            for one in members
+        )
+    )
 
 
 def _check(group: Group, member: Member, now: float) -> None:
