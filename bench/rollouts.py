@@ -274,8 +274,9 @@ def perform(action: Action, place: Place, cluster: ClusterName, clock: Watched) 
     """Look once more, and carry one action out."""
     check(action, place.groups.get_cluster(cluster, "prod", health=needs_health(action)))
     if isinstance(action, Judge):
-        since = clock.now() - timedelta(seconds=60)
-        judge.look(action, since=since, metrics=place.metrics, clock=clock)
+        before = judge.Before(since=clock.now() - timedelta(seconds=60))
+        seen = place.groups.list_instances
+        judge.look(action, before, metrics=place.metrics, instances_of=seen, clock=clock)
     else:
         carry_out(action, groups=place.groups, clock=clock, progress=lambda _: None)
 

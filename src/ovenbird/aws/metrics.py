@@ -11,6 +11,7 @@ from ovenbird.aws.alarms import Alarms, dimensions
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.metric_queries import Asked, Call, Math, Side, Stat, asked, calls
+from ovenbird.aws.shared_reads import KEPT_S
 from ovenbird.domain.errors import CloudError, InvalidRequest, NotFound
 from ovenbird.domain.judging import (
     CloudWatchSource,
@@ -37,7 +38,7 @@ class Metrics:
 
     def __init__(self, account: Account, *, listener_arn: str, period_s: float) -> None:
         self._cloudwatch = account.cloudwatch
-        self._elbv2 = account.elbv2
+        self._reads = account.reads
         self._listener = listener_arn
         self._period = max(1, round(period_s))
         self._alarms = Alarms(account, listener_arn=listener_arn, period_s=period_s)
@@ -145,13 +146,8 @@ class Metrics:
 
     def _target_groups(self, names: Sequence[ServerGroupName]) -> dict[ServerGroupName, str]:
         wanted = {target_group_name(name): name for name in names}
-        with cloud_errors("looking for the target groups to be judged"):
-            pages = self._elbv2.get_paginator("describe_target_groups").paginate(Names=list(wanted))
-            found = {
-                wanted[group["TargetGroupName"]]: group["TargetGroupArn"]
-                for page in pages
-                for group in page["TargetGroups"]
-            }
+        arns = self._reads.target_groups.find_all(tuple(wanted), max_age_s=KEPT_S)
+        found = {wanted[name]: arn for name, arn in arns.items()}
         for name in names:
             if name not in found:
                 raise NotFound(f"`{name}` has no target group", hint="Was it decommissioned?")

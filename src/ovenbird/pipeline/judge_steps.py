@@ -34,7 +34,7 @@ class At:
 def begin_look(step: Step, request: RolloutRequest, at: At, action: Judge) -> datetime:
     """Keep who is judged by what; return the time from which the canary is observed."""
     groups = step.ports.environments[request.environment].groups
-    check(action, groups.get_cluster(request.cluster, request.environment))
+    check(action, groups.get_cluster(request.cluster, request.environment, health=False))
     now = step.ports.clock.now()
     step.ports.store.put_judgement(
         JudgementKept(
