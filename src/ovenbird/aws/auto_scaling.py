@@ -204,6 +204,11 @@ class AutoScalingGroups:
         )
 
 
+def target_group_of(raw: AutoScalingGroupTypeDef) -> str:
+    """Return the ARN of a group's target group; empty without one."""
+    return next(iter(raw.get("TargetGroupARNs", [])), "")
+
+
 def tags_of(raw: AutoScalingGroupTypeDef) -> dict[str, str]:
     """Return a group's tags."""
     return from_aws(raw.get("Tags", []))  # type: ignore[arg-type]

@@ -14,7 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ovenbird.aws.alarms import Alarms
-from ovenbird.aws.auto_scaling import AutoScalingGroups, instances, suspended, tags_of
+from ovenbird.aws.auto_scaling import (
+    AutoScalingGroups,
+    instances,
+    suspended,
+    tags_of,
+    target_group_of,
+)
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.group_details import GroupDetails
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
 
 SCHEDULES = "ScheduledActions"  # Auto Scaling's process
 PAUSED_TAG = TAG + "paused"  # the process that a pin lets rest
+Health = Mapping[str, tuple[InstanceState, str]]
 IMAGE_TAG = TAG + "image"  # so that reading back needs no call for each launch template
 
 
@@ -99,11 +106,7 @@ class ServerGroups:
     def get_cluster(self, name: ClusterName, environment: str, *, health: bool = True) -> Cluster:
         """Return a cluster; it may have no groups.
 
-        Args:
-            name: Of the cluster.
-            environment: Where it is.
-            health: Whether to ask the load balancer about each group; without, the health of
-                instances is what Auto Scaling says.
+        Without *health*, the load balancer is not asked: it is what Auto Scaling says.
         """
         raws = self._groups.of_cluster(name)
         rule = self._traffic.find_rule(name)
@@ -129,7 +132,7 @@ class ServerGroups:
             cluster = tags_of(raw).get(CLUSTER_TAG, "")
             if cluster:
                 rule = rules.get(cluster)
-                health = self._health(raw) if _weight(raw, rule) else None
+                health = self._health(raw) if _weight(rule, raw) else None
                 found[cluster].append(self._server_group(raw, rule, health))
         return tuple(
             Cluster(
@@ -322,7 +325,7 @@ class ServerGroups:
     def _server_group(
         raw: AutoScalingGroupTypeDef,
         rule: Rule | None,
-        health: Mapping[str, tuple[InstanceState, str]] | None,
+        health: Health | None,
     ) -> ServerGroup:
         """Return one group.
 
@@ -340,8 +343,8 @@ class ServerGroups:
                 min=raw["MinSize"], desired=raw["DesiredCapacity"], max=raw["MaxSize"]
             ),
             instances=instances(raw, health),
-            weight=_weight(raw, rule),
-            target_group=_target_group(raw),
+            weight=_weight(rule, raw),
+            target_group=target_group_of(raw),
             created_at=raw["CreatedTime"],
             release_id=tags.get(RELEASE_TAG, ""),
             disabled_at=_time(tags.get(DISABLED_AT_TAG)),
@@ -373,26 +376,12 @@ class ServerGroups:
             if SERVER_GROUP_TAG in found
         ]
 
-    def _health(
-        self, raw: AutoScalingGroupTypeDef
-    ) -> Mapping[str, tuple[InstanceState, str]] | None:
-        """Return what the load balancer says; None when it does not know the group."""
-        arn = _target_group(raw)
-        if not arn:
+    def _health(self, raw: AutoScalingGroupTypeDef) -> Health | None:
+        """Return what the load balancer says of those in service; None without one."""
+        if not (arn := target_group_of(raw)):
             return None
-        # Those that come are no targets yet, those that go need no health.
         served = any(one["LifecycleState"] == "InService" for one in raw["Instances"])
         return self._traffic.health(arn) if served else {}
-
-
-def _target_group(raw: AutoScalingGroupTypeDef) -> str:
-    """Return the ARN of a group's target group; empty without one."""
-    return next(iter(raw.get("TargetGroupARNs", [])), "")
-
-
-def _weight(raw: AutoScalingGroupTypeDef, rule: Rule | None) -> int:
-    """Return a group's part of its cluster's traffic."""
-    return rule.weights.get(_target_group(raw), 0) if rule else 0
 
 
 def _oldest_first(groups: Iterable[ServerGroup]) -> tuple[ServerGroup, ...]:
@@ -405,3 +394,7 @@ def _number(text: str | None) -> int | None:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def _weight(rule: Rule | None, raw: AutoScalingGroupTypeDef) -> int:
+    return rule.weights.get(target_group_of(raw), 0) if rule else 0
