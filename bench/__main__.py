@@ -8,7 +8,16 @@ from __future__ import annotations
 import runpy
 import sys
 
-NAMES = ("packaging", "repositories", "upload", "baking", "judging", "never_dark", "rollouts")
+NAMES = (
+    "packaging",
+    "repositories",
+    "upload",
+    "baking",
+    "judging",
+    "never_dark",
+    "rollouts",
+    "retries",
+)
 
 
 def main() -> None:
