@@ -24,6 +24,7 @@ deploy:
 """
 APPROVAL = "    approval: required\n"
 PATIENT = MANIFEST.replace("observe_s: 0.2", "observe_s: 2")  # time to do something meanwhile
+MANUAL = MANIFEST.replace("observe_s: 0.2", "observe_s: 0.2, manual_steps: [10]")
 VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
 _AS = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "tag.gpgsign=false")
 

@@ -12,7 +12,7 @@ import pytest
 
 from ovenbird.domain.releases import Ending, Phase, Release, ReleaseRequest
 from ovenbird.pipeline import changes, release, runtime  # noqa: F401 - workflows are found by name
-from tests.pipeline.apps import APPROVAL, MANIFEST, PATIENT, make_app, request_for
+from tests.pipeline.apps import APPROVAL, MANIFEST, MANUAL, PATIENT, make_app, request_for
 from tests.pipeline.worlds import World
 
 
@@ -60,6 +60,7 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "hello": make_app(home / "hello"),
         "asking": make_app(home / "asking", MANIFEST + APPROVAL),
         "patient": make_app(home / "patient", PATIENT),
+        "manual": make_app(home / "manual", MANUAL),
     }
 
 

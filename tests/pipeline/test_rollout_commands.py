@@ -361,3 +361,130 @@ def test_what_is_asked_of_no_rollout_is_not_found(line: Line) -> None:
     assert here(line.world, "rollout", "list", "--json").data == {
         "rollouts": [], "releases_queued": [],
     }  # fmt: skip
+
+
+def test_a_lock_is_taken_from_an_owner_whose_process_died(served: Line) -> None:
+    assert ended(begin(served, "1.0.0", OVENBIRD_DIE_AFTER="prod/set_weights"))[0] == -9
+
+    dry = here(served.world, "cluster", "unlock", "hello-prod", "--dry-run")
+    asked = here(served.world, "cluster", "unlock", "hello-prod")
+    done = apart(served.world, "cluster", "unlock", "hello-prod", "--yes", "--json")
+    again = here(served.world, "cluster", "unlock", "hello-prod", "--yes")
+
+    assert (dry.status, asked.status, done.status, again.status) == (0, 2, 0, 3), done.err
+    assert "The traffic stays divided: `hello-prod-v002` 90 %, `hello-prod-v003` 10 %" in dry.out
+    assert "stays pinned" in dry.out
+    assert done.data["alive"] is False
+    assert state_of(served) == "aborted"
+    assert apart(served.world, "release", "resume").err == "Nothing was left unfinished\n"
+    back = here(served.world, "cluster", "rollback", "hello-prod", "--yes")
+    assert (back.status, prod(served)["v002"]) == (0, 100), back.err
+
+
+def test_a_lock_of_a_living_process_is_taken_only_by_force(served: Line, wait: Wait) -> None:
+    first = begin(served, "1.0.0")
+    wait(lambda: 10 in prod(served).values())
+    refused = here(served.world, "cluster", "unlock", "hello-prod", "--yes")
+    forced = apart(served.world, "cluster", "unlock", "hello-prod", "--yes", "--force")
+    status, err = ended(first)
+
+    assert (refused.status, forced.status) == (4, 0), forced.err
+    assert "A living process works on" in refused.err
+    assert status != 0
+    assert "Its lock was taken away by a person" in err
+    assert "Traceback" not in err
+    assert prod(served)["v003"] < 100
+
+
+def test_clusters_are_shown_with_the_addresses_of_their_instances(served: Line) -> None:
+    assert "healthy      10.0.0.1" in here(served.world, "cluster", "show", "hello-prod").out
+
+
+@pytest.fixture
+def manual(line: Line, apps: dict[str, Path]) -> Line:
+    """A line on which 1.0.0 serves, and whose canaries wait for a word at 10 %."""
+    found = Line(line.world, apps["manual"])
+    assert _release(found, "v1.0.0").status == 0
+    return found
+
+
+def _release(line: Line, ref: str, **environment: str) -> Said:
+    words = ("release", "start", "--app", str(line.app), "--ref", ref)
+    return apart(line.world, *words, **environment)
+
+
+def test_a_manual_step_waits_for_a_word_whoever_dies(manual: Line) -> None:
+    waits = _release(manual, "v1.1.0")
+    shows = here(manual.world, "release", "show", "latest", "--json").data
+    resumed = apart(manual.world, "release", "resume", "latest")
+    killed = apart(
+        manual.world, "rollout", "continue", "hello-prod", OVENBIRD_DIE_AFTER="prod/await_word"
+    )
+    assert prod(manual) == {"v001": 90, "v002": 10}
+
+    done = apart(manual.world, "rollout", "continue", "hello-prod")
+
+    assert (waits.status, shows["phase"], resumed.status) == (0, "waiting", 0), waits.err
+    assert f"ovenbird rollout continue {shows['release_id']}-prod" in waits.err
+    assert killed.status == -signal.SIGKILL
+    assert (done.status, done.out.split()[1]) == (0, "promoted"), done.err
+    made = [what for what in manual.world.look().log if what.startswith(("create", "register"))]
+    assert len(made) == len(set(made))
+
+
+def test_an_alarm_ends_a_rollout_that_waits_for_a_word(manual: Line, wait: Wait) -> None:
+    with manual.running() as engine:
+        request = manual.request("v1.1.0")
+        manual.begin(engine, request)
+        wait(lambda: engine.ports.store.get_release(request.release_id).phase == "waiting")
+        with manual.world.state() as state:
+            state.fires_after = "weights hello-prod-v001 90, hello-prod-v002 10"
+        phase = engine.result(request.release_id).phase
+
+    assert phase == "rolled_back"
+    assert prod(manual) == {"v001": 100}
+
+
+@pytest.mark.chaos
+def test_a_promotion_killed_after_each_step_in_turn_is_completed(manual: Line) -> None:
+    _release(manual, "v1.1.0")
+    names = ["prod/await_word", "prod/judge", "prod/resize", "prod/set_weights", "prod/finish"]
+    words: tuple[str, ...] = ("rollout", "promote", "hello-prod", "--yes")
+    for name in names:
+        said = apart(manual.world, *words, OVENBIRD_DIE_AFTER=name)
+        assert (name, said.status) == (name, -signal.SIGKILL), said.err
+        words = ("release", "resume")
+
+    done = apart(manual.world, "release", "resume", "--json")
+
+    assert (done.status, [one["phase"] for one in done.data]) == (0, ["promoted"]), done.err
+    assert prod(manual) == {"v001": 0, "v002": 100}
+    log = manual.world.look().log
+    assert "weights hello-prod-v001 50, hello-prod-v002 50" not in log
+
+
+def test_a_newer_release_takes_the_place_of_one_that_waits_for_approval(asking: Line) -> None:
+    first = _release(asking, "v1.0.0")
+    refused = _release(asking, "v1.1.0")
+    would = here(asking.world, "release", "approve", "--dry-run")
+    words = ("release", "start", "--app", str(asking.app), "--ref", "v1.1.0")
+    second = apart(asking.world, *words, "--supersede")
+
+    assert (first.status, refused.status, second.status) == (0, 4, 0), second.err
+    assert "`--supersede`" in refused.err
+    assert "would roll out in `prod`" in would.out
+    phases = [one["phase"] for one in here(asking.world, "release", "list", "--json").data]
+    assert phases == ["waiting", "superseded"]
+
+
+def test_a_queued_release_waits_for_its_turn(asking: Line, wait: Wait) -> None:
+    first = _release(asking, "v1.0.0")
+    words = ("release", "start", "--app", str(asking.app), "--ref", "v1.1.0", "--queue")
+    second = begun(asking.world, *words)
+    wait(lambda: bool(here(asking.world, "rollout", "list", "--json").data["releases_queued"]))
+    rejected = apart(asking.world, "release", "reject", asking.request("v1.0.0").release_id)
+    status, err = ended(second)
+
+    assert (first.status, rejected.status, status) == (0, 0, 0), err
+    phases = [one["phase"] for one in here(asking.world, "release", "list", "--json").data]
+    assert phases == ["waiting", "rejected"]

@@ -59,6 +59,18 @@ class GroupDetails:
             if str(name) in raws
         }
 
+    def addresses(self, instances: Sequence[InstanceId]) -> dict[InstanceId, str]:
+        """Return the private addresses of those instances that are there."""
+        if not instances:
+            return {}
+        with cloud_errors("looking for the addresses of instances"):
+            # By a filter, an instance that is gone is no error.
+            pages = self._ec2.get_paginator("describe_instances").paginate(
+                Filters=[{"Name": "instance-id", "Values": list(instances)}]
+            )
+            every = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
+        return {InstanceId(one["InstanceId"]): one.get("PrivateIpAddress", "") for one in every}
+
     def mend(self, wanted: Mend) -> None:
         """Write tags, resume processes, launch from another version; each can be repeated."""
         name = str(wanted.name)

@@ -292,6 +292,10 @@ class ServerGroups:
         """Return what is asked only when somebody looks for changes by hand."""
         return self._details.read(names)
 
+    def addresses(self, instances: Sequence[InstanceId]) -> Mapping[InstanceId, str]:
+        """Return the private addresses of those instances that are there."""
+        return self._details.addresses(instances)
+
     def launch_settings(self, name: ServerGroupName) -> Mapping[str, str]:
         """Return what a group's instances are launched with; nothing when that is gone."""
         return self._settings.read(name)

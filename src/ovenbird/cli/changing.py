@@ -11,8 +11,9 @@ from ovenbird.cli import output
 from ovenbird.cli.narration import narrating
 from ovenbird.cli.options import change, confirm, opened
 from ovenbird.cli.plans import plan_data, plan_lines
+from ovenbird.domain.durations import spoken
 from ovenbird.domain.errors import Aborted
-from ovenbird.operations import changing
+from ovenbird.operations import changing, unlocking
 from ovenbird.operations.changing import Proposal, Size
 from ovenbird.operations.opening import Installation, person
 
@@ -112,6 +113,36 @@ def decommission(
             installation, name, environment=environment, waived=without_way_back
         )
         _change(installation, proposals, as_json=as_json, dry_run=dry_run, yes=yes)
+
+
+@click.command()
+@click.argument("cluster")
+@click.option("--force", is_flag=True, help="Also when a living process works on its owner.")
+@environment_option
+@change
+def unlock(
+    *, cluster: str, force: bool, environment: str | None,
+    as_json: bool, dry_run: bool, yes: bool,
+) -> None:  # fmt: skip
+    """Take a cluster's lock from its owner, whose work is ended where it is.
+
+    Nothing is taken back: what may be left is said. To go on, use `ovenbird release resume`;
+    to take it back, `ovenbird release abort`.
+
+    Example: `ovenbird cluster unlock hello-prod`
+    """
+    with opened() as installation:
+        wanted = unlocking.plan_unlock(installation, cluster, environment=environment, force=force)
+        lock = wanted.lock
+        age = spoken(installation.ports.clock.now() - lock.since)
+        lines = [f"{lock.reason}: `{lock.owner}` holds {lock.name} ({age})", *wanted.left]
+        click.echo("\n".join(lines), err=as_json or not dry_run)
+        if not dry_run:
+            confirm("Take the lock away, and end its owner where it is?", yes=yes)
+            unlocking.unlock(installation, wanted)
+            output.words(f"Unlocked; `ovenbird cluster reconcile {cluster}` shows what is left")
+    if as_json:
+        output.answer({"lock": lock, "alive": wanted.alive, "left": wanted.left})
 
 
 def _change(

@@ -11,10 +11,11 @@ from ovenbird.cli import output
 from ovenbird.cli.lazy import LazyGroup
 from ovenbird.cli.options import opened, query, settings_option
 from ovenbird.domain.clusters import Cluster, ServerGroup
+from ovenbird.domain.durations import spoken
 from ovenbird.operations import clusters
 
 CHANGES = "ovenbird.cli.changing"
-NAMES = ("rollback", "enable", "disable", "resize", "decommission")
+NAMES = ("unlock", "rollback", "enable", "disable", "resize", "decommission")
 
 
 class _Group(LazyGroup):
@@ -117,7 +118,8 @@ def _state_lines(view: clusters.View) -> Iterator[str]:
         if not group.enabled:
             yield f"  rests      {group.name}{_rest(view, group)}: {_words(group)}"
     if lock := view.under_way:
-        yield f"  under way  {lock.reason} (`{lock.owner}`, since {output.at(lock.since)})"
+        age = spoken(view.at - lock.since)
+        yield f"  under way  {lock.reason} (`{lock.owner}`, since {output.at(lock.since)}, {age})"
 
 
 def _words(group: ServerGroup) -> str:

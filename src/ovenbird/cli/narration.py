@@ -6,13 +6,15 @@
     look.verdict    passing; the last look of a canary step stays
     *.failed        none: the error itself comes at the end
 
-On a terminal passing lines live in one line with a spinner; elsewhere they are left out.
+On a terminal passing lines live in one line with a spinner. Elsewhere the beginning of each
+stage is a line, and of what follows one line in :data:`EVERY`; `release logs` has them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,6 +34,7 @@ DOING = {
 STAYS = {"approved", "drift", "plan", "queued", "retreat", "stopped", "waits", "warning"}
 MARKED = {"warning": "warning: "}
 NAME_CHARS = 8
+EVERY = timedelta(seconds=2)  # between passing lines where there is no terminal
 
 
 class Story:
@@ -96,14 +99,27 @@ class Narrator:
 
     def __init__(self, console: Console, story: Story, status: Status | None) -> None:
         self._console, self._story, self._status = console, story, status
+        self._passed: datetime | None = None
 
     def __call__(self, event: Event) -> None:
         """Tell one event."""
-        if (passing := self._story.passing(event)) and self._status is not None:
+        passing, staying = self._story.passing(event), self._story.staying(event)
+        if passing and self._status is not None:
             room = max(20, self._console.width - 6)
             self._status.update(escape(passing[:room]))
-        if staying := self._story.staying(event):
-            self._console.print(staying, markup=False, highlight=False, soft_wrap=True)
+        elif passing and not staying and self._is_due(event):
+            self._passed = event.at
+            self._print(f"  {passing}")
+        if staying:
+            self._print(staying)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _is_due(self, event: Event) -> bool:
+        """Tell whether a passing line is printed where there is no terminal."""
+        is_new = event.kind.endswith(".started")
+        return is_new or self._passed is None or event.at - self._passed >= EVERY
 
 
 @contextmanager

@@ -55,13 +55,30 @@ def json_option(function: Function) -> Function:
     return option(answering)  # type: ignore[return-value]  # click's decorator forgets the type
 
 
+def dry_run_option(function: Function) -> Function:
+    """Give a function ``--dry-run``, as ``dry_run``."""
+    return click.option(
+        "--dry-run", is_flag=True, help="Print what would be done, and do nothing."
+    )(function)
+
+
+def turn_options(function: Function) -> Function:
+    """Give a function ``--queue`` and ``--supersede``, for when something else goes on."""
+    queue = click.option(
+        "--queue", is_flag=True, help="Wait for its turn when something else goes on there."
+    )
+    supersede = click.option(
+        "--supersede",
+        is_flag=True,
+        help="End what waits there, for its turn or for an approval, and take its place.",
+    )
+    return queue(supersede(function))
+
+
 def change(function: Function) -> Function:
     """Make a command of a function that changes; it takes ``as_json``, ``dry_run``, ``yes``."""
     decorated = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")(function)
-    decorated = click.option(
-        "--dry-run", is_flag=True, help="Print what would be done, and do nothing."
-    )(decorated)
-    return query(decorated)
+    return query(dry_run_option(decorated))
 
 
 def opened() -> Installation:

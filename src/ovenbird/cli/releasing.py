@@ -10,7 +10,15 @@ import click
 
 from ovenbird.cli import output
 from ovenbird.cli.narration import Narrator, narrating
-from ovenbird.cli.options import change, confirm, is_interactive, opened, query
+from ovenbird.cli.options import (
+    change,
+    confirm,
+    dry_run_option,
+    is_interactive,
+    opened,
+    query,
+    turn_options,
+)
 from ovenbird.cli.plans import plan_data, plan_lines
 from ovenbird.cli.release import report_data
 from ovenbird.domain import preflight
@@ -18,6 +26,7 @@ from ovenbird.domain.errors import Aborted, NotFound
 from ovenbird.domain.releases import Phase
 from ovenbird.operations import preparing, releases, releasing
 from ovenbird.operations.opening import Installation, person
+from ovenbird.operations.queueing import Turn
 from ovenbird.operations.work import Result
 
 
@@ -51,6 +60,7 @@ def values_of(given: tuple[str, ...]) -> dict[str, str]:
     metavar="NAME=VALUE",
     help="A value of the machines' environment, over the manifest's; may be given again.",
 )
+@turn_options
 @change
 def start(  # noqa: PLR0913 - click's options, by name
     *,
@@ -59,6 +69,8 @@ def start(  # noqa: PLR0913 - click's options, by name
     fresh: bool,
     confirmed: tuple[str, ...],
     values: tuple[str, ...],
+    queue: bool,
+    supersede: bool,
     as_json: bool,
     dry_run: bool,
     yes: bool,
@@ -90,19 +102,26 @@ def start(  # noqa: PLR0913 - click's options, by name
             return
         confirm("Release it?", yes=not asks)
         with told() as tell:
-            result = releasing.start(installation, prepared, fresh=fresh, actor=person(), tell=tell)
+            result = releasing.start(
+                installation, prepared, fresh=fresh, actor=person(), tell=tell,
+                turn=Turn(queue=queue, supersede=supersede),
+            )  # fmt: skip
         conclude(installation, result, as_json=as_json)
 
 
 @click.command()
 @click.argument("release", default="")
+@dry_run_option
 @query
-def resume(*, release: str, as_json: bool) -> None:
+def resume(*, release: str, dry_run: bool, as_json: bool) -> None:
     """Go on with releases and changes whose process died; with all of them, or with one.
 
     Example: `ovenbird release resume`
     """
     with opened() as installation:
+        if dry_run:
+            _would(releasing.left_unfinished(installation, release), as_json=as_json)
+            return
         if release:
             subject = releases.subject_of(installation.store, release)
             with told() as tell:
@@ -124,14 +143,19 @@ def resume(*, release: str, as_json: bool) -> None:
 @click.command()
 @click.argument("release", default=releases.LATEST)
 @click.option("--environment", default="", help="Which approval; the awaited one by default.")
+@dry_run_option
 @query
-def approve(*, release: str, environment: str, as_json: bool) -> None:
+def approve(*, release: str, environment: str, dry_run: bool, as_json: bool) -> None:
     """Let a release that waits go on; it runs here, unless another process works on it.
 
     Example: `ovenbird release approve hello-3f2a91c-1`
     """
     with opened() as installation:
         release_id = releases.release_id_of(installation.store, release)
+        if dry_run:
+            found = releasing.awaited(installation.store, release_id, environment)
+            _would({release_id: f"would roll out in `{found}`"}, as_json=as_json)
+            return
         with told() as tell:
             result = releasing.approve(
                 installation, release_id, environment=environment, actor=person(), tell=tell
@@ -142,14 +166,19 @@ def approve(*, release: str, environment: str, as_json: bool) -> None:
 @click.command()
 @click.argument("release", default=releases.LATEST)
 @click.option("--environment", default="", help="Which approval; the awaited one by default.")
+@dry_run_option
 @query
-def reject(*, release: str, environment: str, as_json: bool) -> None:
+def reject(*, release: str, environment: str, dry_run: bool, as_json: bool) -> None:
     """End a release that waits for an approval; what was rolled out before stays.
 
     Example: `ovenbird release reject hello-3f2a91c-1`
     """
     with opened() as installation:
         release_id = releases.release_id_of(installation.store, release)
+        if dry_run:
+            found = releasing.awaited(installation.store, release_id, environment)
+            _would({release_id: f"would be rejected before `{found}`"}, as_json=as_json)
+            return
         with told() as tell:
             result = releasing.reject(
                 installation, release_id, environment=environment, actor=person(), tell=tell
@@ -159,17 +188,35 @@ def reject(*, release: str, environment: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("release", default=releases.LATEST)
+@dry_run_option
 @query
-def abort(*, release: str, as_json: bool) -> None:
+def abort(*, release: str, dry_run: bool, as_json: bool) -> None:
     """End a release, or another change, at its next step; a canary is taken back first.
 
     Example: `ovenbird release abort hello-3f2a91c-1`
     """
     with opened() as installation:
         subject = releases.subject_of(installation.store, release)
+        if dry_run:
+            releasing.refuse_ended(installation.store, subject)
+            going = releasing.going_rollouts(installation.store, subject)
+            back = f", and {', '.join(f'`{one}`' for one in going)} taken back" if going else ""
+            _would({subject: f"would be ended{back}"}, as_json=as_json)
+            return
         with told() as tell:
             result = releasing.abort(installation, subject, actor=person(), tell=tell)
         conclude(installation, result, as_json=as_json, wanted=Phase.ABORTED)
+
+
+def _would(found: Mapping[str, str], *, as_json: bool) -> None:
+    """Say what would be done."""
+    if as_json:
+        output.answer(found)
+        return
+    for subject, text in found.items():
+        click.echo(f"`{subject}` {text}")
+    if not found:
+        output.words("Nothing is left unfinished")
 
 
 @contextmanager

@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 import click
 
 from ovenbird.cli import output
-from ovenbird.cli.options import change, confirm, is_interactive, opened, query
+from ovenbird.cli.options import (
+    change,
+    confirm,
+    dry_run_option,
+    is_interactive,
+    opened,
+    query,
+    turn_options,
+)
 from ovenbird.cli.releasing import conclude, told
 from ovenbird.cli.rollout import driven_data
 from ovenbird.cli.rollout_plans import preview_data, preview_lines
@@ -19,7 +27,6 @@ from ovenbird.operations.opening import Installation, person
 from ovenbird.operations.queueing import Turn
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-DRY_RUN = "Print what would be done, and do nothing."
 
 
 def _what(function: Function) -> Function:
@@ -67,8 +74,7 @@ def plan(
 
 @click.command()
 @_what
-@click.option("--queue", is_flag=True, help="Wait for its turn when something else goes on there.")
-@click.option("--supersede", is_flag=True, help="End the rollouts that wait for their turn there.")
+@turn_options
 @change
 def start(  # noqa: PLR0913 - one for each option, all by name
     *, image: str, environment: str, name: str, directory: str, confirmed: tuple[str, ...],
@@ -101,7 +107,7 @@ def start(  # noqa: PLR0913 - one for each option, all by name
 
 @click.command()
 @click.argument("rollout", default=releases.LATEST)
-@click.option("--dry-run", is_flag=True, help=DRY_RUN)
+@dry_run_option
 @query
 def pause(*, rollout: str, dry_run: bool, as_json: bool) -> None:
     """Let a rollout stand after its present action; its weights stay, its alarms count.
@@ -124,7 +130,7 @@ def pause(*, rollout: str, dry_run: bool, as_json: bool) -> None:
 
 @click.command("continue")
 @click.argument("rollout", default=releases.LATEST)
-@click.option("--dry-run", is_flag=True, help=DRY_RUN)
+@dry_run_option
 @query
 def continue_(*, rollout: str, dry_run: bool, as_json: bool) -> None:
     """Let a rollout go on that is paused, or whose plan waits for a word.
@@ -171,7 +177,7 @@ def promote(*, rollout: str, as_json: bool, dry_run: bool, yes: bool) -> None:
 
 @click.command()
 @click.argument("rollout", default=releases.LATEST)
-@click.option("--dry-run", is_flag=True, help=DRY_RUN)
+@dry_run_option
 @query
 def abort(*, rollout: str, dry_run: bool, as_json: bool) -> None:
     """End a rollout at its next step and take it back; its release ends with it.

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from ovenbird.domain.durations import counted
 from ovenbird.domain.errors import Conflict
 from ovenbird.domain.images import DISABLED, TAG, Image, ImageId
 
@@ -141,7 +142,9 @@ def _choice(
         return ImageChoice(image=image, step=step, reason=kept)
     if retired is None:
         days = (now - image.created_at).days
-        reason = f"{rank} newer images of `{image.app}`, {days} days old, nothing uses it"
+        reason = (
+            f"{rank} newer images of `{image.app}`, {counted(days, 'day')} old, nothing uses it"
+        )
         return ImageChoice(image=image, step=Step.DEPRECATE, reason=reason)
     return _further(image, retired, limits=limits, now=now)
 
@@ -149,7 +152,7 @@ def _choice(
 def _further(image: Image, retired: datetime, *, limits: ImageLimits, now: datetime) -> ImageChoice:
     """Decide on an image that is on its way out."""
     days = (now - retired) / timedelta(days=1)
-    since = f"deprecated {days:.0f} days ago, and nothing uses it"
+    since = f"deprecated {counted(round(days), 'day')} ago, and nothing uses it"
     if days >= limits.remove_after_days:
         return ImageChoice(image=image, step=Step.REMOVE, reason=since)
     if days >= limits.disable_after_days and image.state != DISABLED:
@@ -166,7 +169,7 @@ def _kept(image: Image, *, rank: int, limits: ImageLimits, now: datetime) -> str
         "it was made in the future: a clock is wrong": image.created_at > now,
         "it is the newest": rank == 0,
         f"it is among the {limits.keep_last} newest": rank < limits.keep_last,
-        f"it is not older than {limits.keep_days:g} days": young,
+        f"it is not older than {counted(limits.keep_days, 'day')}": young,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 

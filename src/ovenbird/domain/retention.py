@@ -20,6 +20,7 @@ from functools import cmp_to_key
 
 from ovenbird.domain.catalog import PackageKey, Publication
 from ovenbird.domain.clusters import Cluster, ServerGroup
+from ovenbird.domain.durations import counted
 from ovenbird.domain.images import COMMIT_TAG, PACKAGES_TAG, Image, ImageId
 from ovenbird.domain.packages import Package, PackageFormat
 from ovenbird.domain.resting import previous, rested_since, window_of
@@ -219,7 +220,8 @@ def _choice(
     return Choice(
         publication=publication,
         goes=True,
-        reason=f"{rank} newer versions in `{publication.channel}`, {age} days old, runs nowhere",
+        reason=f"{rank} newer versions in `{publication.channel}`, {counted(age, 'day')} old,"
+        " runs nowhere",
     )
 
 
@@ -239,7 +241,7 @@ def _kept(
     if rank < limits.keep_last:
         return f"it is among the {limits.keep_last} newest"
     if now - publication.published_at <= timedelta(days=limits.keep_days):
-        return f"it is not older than {limits.keep_days:g} days"
+        return f"it is not older than {counted(limits.keep_days, 'day')}"
     return ""
 
 

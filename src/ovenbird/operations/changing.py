@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ovenbird.domain import rollbacks
 from ovenbird.domain.clusters import Capacity, Cluster
+from ovenbird.domain.durations import spoken
 from ovenbird.domain.errors import Conflict, InvalidRequest, NotFound
 from ovenbird.domain.names import ServerGroupName
 from ovenbird.domain.plans import Plan
@@ -218,7 +219,8 @@ def free(installation: Installation, text: str, environment: str | None) -> Clus
     is_release = _is_release(installation, lock.owner)
     way_out = f"`ovenbird release abort {lock.owner}`"
     raise Conflict(
-        f"{lock.reason} on `{cluster.name}`: `{lock.owner}` since {lock.since:%H:%M:%S} UTC",
+        f"{lock.reason} on `{cluster.name}`: `{lock.owner}` since {lock.since:%H:%M:%S} UTC"
+        f" ({spoken(installation.ports.clock.now() - lock.since)})",
         hint=f"{way_out} moves the traffic back, and ends it"
         if is_release
         else f"Wait for its end; if its process died, `ovenbird release resume {lock.owner}`",

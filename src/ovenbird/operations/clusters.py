@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ovenbird.domain.clusters import Cluster, ServerGroup
@@ -25,6 +25,7 @@ class View:
         window: How long the previous group is kept, at least.
         under_way: Who changes it now.
         recent: Its last changes, newest first.
+        at: When it was looked at.
     """
 
     cluster: Cluster
@@ -32,6 +33,7 @@ class View:
     window: timedelta
     under_way: Lock | None
     recent: tuple[Rollout, ...]
+    at: datetime
 
     def rests_until(self, group: ServerGroup) -> datetime | None:
         """Return when a group has rested long enough; None while it is in traffic."""
@@ -87,13 +89,32 @@ def view(installation: Installation, text: str, environment: str | None = None) 
         CloudError: AWS refused a call.
     """
     cluster, store = get_cluster(installation, text, environment), installation.store
+    cluster = _with_addresses(installation, cluster)
     return View(
         cluster=cluster,
         previous=previous(cluster),
         window=window_of(cluster),
         under_way=store.find_lock(cluster_lock(cluster.environment, cluster.name)),
         recent=store.list_rollouts(str(cluster.name))[:RECENT],
+        at=installation.ports.clock.now(),
     )
+
+
+def _with_addresses(installation: Installation, cluster: Cluster) -> Cluster:
+    """Return a cluster whose instances have their addresses, in one more call."""
+    every = [one.instance_id for group in cluster.groups for one in group.instances]
+    known = installation.environment(cluster.environment).groups.addresses(every)
+    groups = (
+        replace(
+            group,
+            instances=tuple(
+                replace(one, address=known.get(one.instance_id, one.address))
+                for one in group.instances
+            ),
+        )
+        for group in cluster.groups
+    )
+    return replace(cluster, groups=tuple(groups))
 
 
 def parse(text: str) -> tuple[ClusterName, ServerGroupName | None]:

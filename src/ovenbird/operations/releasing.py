@@ -21,7 +21,7 @@ from ovenbird.domain.strategies.refusals import refuse_unconfirmed
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.preparing import Prepared, next_id
 from ovenbird.operations.queueing import REFUSED, Turn, refuse_taken, supersede_releases
-from ovenbird.operations.releases import approval_word, find_wait, phase_of, waits_for
+from ovenbird.operations.releases import approval_word, find_wait, phase_of, subject_of, waits_for
 from ovenbird.operations.work import (
     Result,
     Tell,
@@ -128,12 +128,45 @@ def approve(
     store = installation.store
     if _is_approved(store, release_id):
         return go_on(installation, release_id, tell)
-    found = _awaited(store, release_id, environment)
+    found = awaited(store, release_id, environment)
     _send(installation, release_id, found, word=signals.APPROVE, actor=actor)
     # Kept after it was sent: who finds it here need not send it again.
     at = installation.ports.clock.now()
     store.say(release_id, approval_word(found), actor=actor, at=at)
     return go_on(installation, release_id, tell)
+
+
+def left_unfinished(installation: Installation, subject: str = "") -> Mapping[str, str]:
+    """Return what a resume would go on with, and what holds each: its process died.
+
+    Args:
+        installation: Where to look.
+        subject: Only this one; empty for all.
+    """
+    store = installation.store
+    found = [one.release_id for one in store.list_releases() if not one.phase.ended]
+    found += [
+        one.rollout_id
+        for one in store.list_rollouts()
+        if not one.phase.ended and not one.release_id
+    ]
+    wanted = subject_of(store, subject) if subject else ""
+    return {
+        one: "would go on"
+        for one in found
+        if wanted in {"", one}
+        and not find_wait(store, one)
+        and not signals.is_alive(one, state=installation.state)
+    }
+
+
+def going_rollouts(store: Store, subject: str) -> tuple[str, ...]:
+    """Return the clusters on which a release, or a rollout, works now."""
+    return tuple(
+        one.cluster
+        for one in store.list_rollouts()
+        if subject in {one.release_id, one.rollout_id} and not one.phase.ended
+    )
 
 
 def reject(
@@ -144,7 +177,7 @@ def reject(
     Raises:
         Conflict: It does not wait for this approval.
     """
-    found = _awaited(installation.store, release_id, environment)
+    found = awaited(installation.store, release_id, environment)
     _send(installation, release_id, found, word=signals.REJECT, actor=actor)
     return go_on(installation, release_id, tell, ends_as=Phase.REJECTED)
 
@@ -309,7 +342,7 @@ def _send(
     )
 
 
-def _awaited(store: Store, release_id: str, environment: str) -> str:
+def awaited(store: Store, release_id: str, environment: str) -> str:
     """Return the environment whose approval is waited for.
 
     Raises:

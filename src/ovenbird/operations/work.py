@@ -18,6 +18,8 @@ from ovenbird.domain.releases import Ending, Phase
 from ovenbird.domain.words import GOES_ON, QUEUED
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.releases import ANSWERED, ASKED, STANDS, Wait, find_wait, phase_of
+from ovenbird.operations.releases import ending_of as ending_recorded
+from ovenbird.operations.releases import error_of as error_recorded
 from ovenbird.pipeline import changes, release, runtime  # noqa: F401 - workflows are found by name
 from ovenbird.pipeline.runtime import Runtime
 from ovenbird.store.faults import RESUME
@@ -165,6 +167,8 @@ def result_of(engine: Runtime, subject: str) -> Result:
     store = engine.ports.store
     if not engine.knows(subject):
         return Result(subject=subject, error=OvenbirdError(STUCK, hint=GIVEN_UP))
+    if engine.is_cancelled(subject):
+        return Result(subject=subject, error=error_recorded(ending_recorded(store, subject)))
     if not engine.has_ended(subject):
         return Result(subject=subject, wait=find_wait(store, subject))
     try:
@@ -191,14 +195,14 @@ def is_stuck(engine: Runtime, subject: str) -> bool:
     return unfinished and (not engine.knows(subject) or engine.is_broken(subject))
 
 
-def end_foreign(engine: Runtime, subject: str, phase: Phase) -> Result:
-    """End what another version of this program began: this one cannot go on with its steps.
+def end_foreign(engine: Runtime, subject: str, phase: Phase, why: str = FOREIGN_ENDED) -> Result:
+    """End what this program cannot go on with: another version began it, or its lock is gone.
 
     Nothing is done to clusters; the records say so.
     """
     with starting(engine):
         engine.cancel(subject)
-        _close(engine, subject, phase=phase, error=FOREIGN_ENDED, hint=LOOK)
+        _close(engine, subject, phase=phase, error=why, hint=LOOK)
     return Result(subject=subject)
 
 

@@ -125,6 +125,11 @@ class Runtime:
         status = DBOS.get_workflow_status(workflow_id)
         return status is not None and status.status in ENDED_BADLY
 
+    def is_cancelled(self, workflow_id: str) -> bool:
+        """Tell whether a person let no version go on with a workflow."""
+        status = DBOS.get_workflow_status(workflow_id)
+        return status is not None and status.status == "CANCELLED"
+
     def result(self, workflow_id: str) -> Any:
         """Wait for a workflow's end and return its result.
 

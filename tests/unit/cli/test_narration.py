@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
-from ovenbird.cli.narration import Story, log_line
+from ovenbird.cli.narration import Narrator, Story, log_line
 from ovenbird.domain.events import Event
 
 AT = datetime(2026, 1, 1, 10, 25, 32, tzinfo=UTC)
@@ -74,3 +77,18 @@ def test_a_log_has_every_event_on_its_line() -> None:
         "10:25:32  bake                      finished in 1.5 s"
     )
     assert log_line(event("prod/look.warning", "Going on")).endswith("  warning: Going on")
+
+
+def test_without_a_terminal_progress_is_told_as_it_happens_and_not_too_often() -> None:
+    told = StringIO()
+    narrator = Narrator(Console(file=told, width=80), Story(), None)
+
+    for second, one in enumerate(
+        [event("bake.started"), *(event("bake.said", f"line {n}") for n in range(4))]
+    ):
+        narrator(replace(one, at=AT + timedelta(seconds=second)))
+    narrator(event("bake.finished", seconds=4.0))
+
+    assert told.getvalue().splitlines() == [
+        "  Baking", "  line 1", "  line 3", "bake        4.0 s  line 3",
+    ]  # fmt: skip

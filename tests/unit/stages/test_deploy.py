@@ -107,6 +107,9 @@ class Groups:
     def details(self, names: Sequence[ServerGroupName]) -> Mapping[ServerGroupName, Details]:
         raise AssertionError("no action needs them")
 
+    def addresses(self, of: Sequence[InstanceId]) -> Mapping[InstanceId, str]:
+        raise AssertionError("no action needs them")
+
     def launch_settings(self, of: ServerGroupName) -> Mapping[str, str]:
         raise AssertionError("they are looked at before anything is done")
 
