@@ -205,6 +205,9 @@ class SmallAws:
             if group.scaling
         }
 
+    def addresses(self, instances: Sequence[InstanceId]) -> Mapping[InstanceId, str]:
+        return {}
+
     def launch_settings(self, name: ServerGroupName) -> Mapping[str, str]:
         return {}
 
