@@ -587,7 +587,7 @@ class Traffic:
     def missing(
         self, specs: Sequence[MetricSpec], group: ServerGroupName | None
     ) -> tuple[str, ...]:
-        return ()
+        return tuple(f"no `{spec.name}` of {group}" for spec in specs if spec.name == "unknown")
 
     def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
         state = self._world.look()

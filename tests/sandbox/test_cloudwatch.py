@@ -351,6 +351,30 @@ def test_a_metric_that_does_not_exist_is_told_with_what_is_there(
     assert [sentence.split(":")[0] for sentence in anywhere] == ["Metric `misspelt`"]
 
 
+def test_bad_events_may_never_have_happened_but_not_be_misspelt(
+    endpoint: Endpoint, group: Group
+) -> None:
+    namespace = f"Test/{uuid.uuid4()}"
+    group.put(base(), namespace, "Orders", 1.0)
+    group.put(base(), namespace, "OrdersFailed", 1.0)
+    where = {"AutoScalingGroupName": "{server_group}"}
+    never, misspelt = (
+        MetricSpec(
+            name=metric,
+            is_share=True,
+            source=CloudWatchSource(
+                namespace=namespace, metric=metric, dimensions=where,
+                total=(namespace, "Orders", "Sum"),
+            ),
+        )
+        for metric in ("Refusals", "OrderFailed")
+    )  # fmt: skip
+
+    assert group.metrics.missing([never], group.name) == ()
+    (sentence,) = group.metrics.missing([misspelt], group.name)
+    assert sentence.endswith("did you mean `OrdersFailed`?")
+
+
 def test_pairs_of_a_group_without_a_target_group(group: Group) -> None:
     gone = ServerGroupName.parse("gone-prod-v001")
 

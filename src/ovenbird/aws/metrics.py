@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,8 @@ from ovenbird.domain.measuring import Measured, Series, Sides, pair
 from ovenbird.domain.names import ServerGroupName, target_group_name
 
 _NOTHING: Series = {}
+_FILLED = re.compile(r"FILL\(\s*(\w+)")
+MISSPELT = 0.85  # how like a metric's name another one is before it counts as meant
 
 
 class Metrics:
@@ -80,7 +83,9 @@ class Metrics:
     ) -> tuple[str, ...]:
         """Return a sentence for each metric that CloudWatch does not have.
 
-        What the load balancer counts is always there, once there are requests.
+        What the load balancer counts is always there, once there are requests. Bad events of
+        a share, and what an expression fills, may never have happened: of these only what
+        looks misspelt is told.
 
         Args:
             specs: Those of CloudWatch are looked at.
@@ -92,11 +97,7 @@ class Metrics:
         """
         plain = [spec for spec in specs if isinstance(spec.source, CloudWatchSource)]
         (side,) = self._both(plain, (group,)) if group else (None,)
-        return tuple(
-            sentence
-            for spec in plain
-            for sentence in self._missing_of(spec.name, _source(spec), side)
-        )
+        return tuple(sentence for spec in plain for sentence in self._missing_of(spec, side))
 
     def firing(self, alarms: Sequence[str]) -> Mapping[str, str]:
         """Return which of these alarms fire, and why."""
@@ -153,26 +154,19 @@ class Metrics:
                 raise NotFound(f"`{name}` has no target group", hint="Was it decommissioned?")
         return {name: found[name] for name in names}
 
-    def _missing_of(self, name: str, source: Any, side: Side | None) -> Iterator[str]:
-        one, total = asked(source, side or Side(server_group=""), 0.0)
-        stats = [stat for _, stat in one.inputs] if isinstance(one, Math) else [one]
-        for stat in (*stats, *((total,) if total else ())):
-            if not self._exists(stat, exactly=side is not None):
-                yield self._absence(name, stat, with_dimensions=side is not None)
+    def _missing_of(self, spec: MetricSpec, side: Side | None) -> Iterator[str]:
+        one, total = asked(_source(spec), side or Side(server_group=""), 0.0)
+        needed, others = _parts(one, total)
+        for stat in (*needed, *others):
+            if self._exists(stat, exactly=side is not None):
+                continue
+            known = {metric for metric, _ in self._listed(Namespace=stat.namespace)}
+            if stat in needed or _near(stat.metric, known, cutoff=MISSPELT):
+                yield _absence(spec.name, stat, known, of_side=side is not None)
 
     def _exists(self, stat: Stat, *, exactly: bool) -> bool:
         found = self._listed(Namespace=stat.namespace, MetricName=stat.metric)
         return any(not exactly or where == set(stat.dimensions) for _, where in found)
-
-    def _absence(self, name: str, stat: Stat, *, with_dimensions: bool) -> str:
-        where = ", ".join(f"{key}={value}" for key, value in stat.dimensions)
-        of = f" with {where or 'no dimensions'}" if with_dimensions else ""
-        text = f"Metric `{name}`: CloudWatch has no `{stat.metric}` in `{stat.namespace}`{of}"
-        known = {metric for metric, _ in self._listed(Namespace=stat.namespace)}
-        near = difflib.get_close_matches(stat.metric, known, n=1)
-        if stat.metric in known:
-            return f"{text}; other dimensions it has: look at `dimensions`"
-        return f"{text}; did you mean `{near[0]}`?" if near else text
 
     def _listed(self, **asked_for: str) -> Iterator[tuple[str, set[tuple[str, str]]]]:
         pages: Any = self._cloudwatch.get_paginator("list_metrics")
@@ -181,6 +175,35 @@ class Metrics:
                 for one in page["Metrics"]:
                     where = {(d["Name"], d["Value"]) for d in one.get("Dimensions", ())}
                     yield one["MetricName"], where
+
+
+def _parts(one: Asked, total: Stat | None) -> tuple[list[Stat], list[Stat]]:
+    """Return which statistics must be there, and which only come when something happens.
+
+    The latter are a share's bad events, and what an expression fills where it is missing.
+    """
+    if total is not None:
+        return [total], [stat for _, stat in one.inputs] if isinstance(one, Math) else [one]
+    if isinstance(one, Stat):
+        return [one], []
+    filled = set(_FILLED.findall(one.expression))
+    needed = [stat for name, stat in one.inputs if name not in filled]
+    return needed, [stat for name, stat in one.inputs if name in filled]
+
+
+def _absence(name: str, stat: Stat, known: Collection[str], *, of_side: bool) -> str:
+    where = ", ".join(f"{key}={value}" for key, value in stat.dimensions)
+    of = f" with {where or 'no dimensions'}" if of_side else ""
+    text = f"Metric `{name}`: CloudWatch has no `{stat.metric}` in `{stat.namespace}`{of}"
+    if stat.metric in known:
+        return f"{text}; it has other dimensions: look at `dimensions`"
+    near = _near(stat.metric, known, cutoff=0.6)
+    return f"{text}; did you mean `{near}`?" if near else text
+
+
+def _near(metric: str, known: Collection[str], *, cutoff: float) -> str:
+    found = difflib.get_close_matches(metric, set(known) - {metric}, n=1, cutoff=cutoff)
+    return found[0] if found else ""
 
 
 def _source(spec: MetricSpec) -> Any:

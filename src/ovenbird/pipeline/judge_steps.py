@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ovenbird.domain.errors import Unhealthy
+from ovenbird.domain.clusters import Cluster
+from ovenbird.domain.errors import InvalidRequest, Unhealthy
 from ovenbird.domain.judgements import JudgementKept, Look
-from ovenbird.domain.plans import Judge, describe
+from ovenbird.domain.metric_ports import Metrics
+from ovenbird.domain.plans import Judge, Plan, describe
 from ovenbird.domain.releases import RolloutRequest
 from ovenbird.domain.verdicts import MetricVerdict, Outcome, Verdict
 from ovenbird.pipeline.codec import encode
@@ -29,6 +31,25 @@ class At:
     action: int
     look: int
     steps: int
+
+
+def refuse_missing(found: Plan, cluster: Cluster, metrics: Metrics) -> None:
+    """Raise before anything is done if a plan judges by metrics that do not exist.
+
+    Raises:
+        InvalidRequest: One does not, or cannot be read as it is written.
+        CloudError: A source does not answer, or refuses.
+    """
+    policies = [action.policy for action in found.actions if isinstance(action, Judge)]
+    if not policies:
+        return
+    serving = cluster.serving.name if cluster.serving else None
+    if missing := judge.missing_metrics(policies[0], serving, metrics):
+        raise InvalidRequest(
+            "; ".join(missing),
+            hint="Correct `judge.metrics`; what the version that serves does not measure, "
+            "a canary cannot be compared by",
+        )
 
 
 def begin_look(step: Step, request: RolloutRequest, at: At, action: Judge) -> datetime:

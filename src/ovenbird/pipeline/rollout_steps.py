@@ -25,6 +25,7 @@ from ovenbird.domain.preflight import refuse
 from ovenbird.domain.releases import ClusterChange, Ending, Phase, Rollout, RolloutRequest
 from ovenbird.domain.rollouts import plan_rollout
 from ovenbird.pipeline.hands import changed_by_hand
+from ovenbird.pipeline.judge_steps import refuse_missing
 from ovenbird.pipeline.steps import Step
 from ovenbird.stages import judge
 from ovenbird.stages.deploy import carry_out, check, needs_health
@@ -106,6 +107,7 @@ def plan(step: Step, request: RolloutRequest, app: AppSpec) -> tuple[Plan, float
         now=now,
     )
     refuse(request.environment, environment.problems_of(found, spec))
+    refuse_missing(found, cluster, environment.metrics)
     ports.store.put_rollout(record(request, now, Phase.RUNNING))
     _tell(step, found)
     return found, environment.period_s

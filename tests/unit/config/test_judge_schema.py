@@ -100,6 +100,7 @@ def policies(draw: st.DrawFn) -> JudgePolicy:
         pass_score=high, marginal_score=low,
         guards=Guards(flaps=draw(guards), restarts=draw(guards)),
         slow_s=draw(st.floats(0.1, 9)), min_requests=draw(st.integers(1, 99)),
+        min_periods=draw(st.integers(3, 9)),
         confidence=draw(st.floats(0.5, 0.99)), **built_in,
     )  # fmt: skip
 
@@ -108,7 +109,14 @@ def written(policy: JudgePolicy) -> dict[str, Any]:
     """Write a policy as a person would."""
     found: dict[str, Any] = {
         name: getattr(policy, name)
-        for name in ("false_alarm_rate", "burst_s", "slow_s", "min_requests", "confidence")
+        for name in (
+            "false_alarm_rate",
+            "burst_s",
+            "slow_s",
+            "min_requests",
+            "min_periods",
+            "confidence",
+        )
     }
     found |= {
         "method": policy.method.value, "pass": policy.pass_score,
