@@ -52,10 +52,11 @@ def test_each_look_is_shown_and_the_last_one_with_its_reasons(refused: Line) -> 
     assert said.status == 0, said.err
     lines = said.out.splitlines()
     assert lines[0] == "prod, 10 %: hello-prod-v002 beside hello-prod-v001, sequential"
-    assert [line.split()[:2] for line in lines if line.startswith("  look")][0] == ["look", "1"]
+    assert next(line.split()[:2] for line in lines if line.startswith("  look")) == ["look", "1"]
     assert "fail; the step ends here" in said.out
     assert "errors: 20.00% of" in said.out
     assert said.out.count("errors: ") == 1
+    assert "      canary   " in "\n".join(lines)  # of a plot
 
 
 def test_a_good_canary_ends_each_step_before_its_time(promoted: Line) -> None:
@@ -72,14 +73,17 @@ def test_a_good_canary_ends_each_step_before_its_time(promoted: Line) -> None:
     assert "errors: 0.00% of" in text
 
 
-def test_a_replay_by_the_same_policy_says_the_same(refused: Line, promoted: Line) -> None:
-    for line in (refused, promoted):
-        for step in steps(line, "replay"):
-            assert [look["outcome"] for look in step["looks"]] == [
-                look["was"] for look in step["looks"]
-            ]
-            assert [look["ends"] for look in step["looks"]][-1]
-            assert step["notes"] == []
+@pytest.mark.parametrize("outcome", ["refused", "promoted"])
+def test_a_replay_by_the_same_policy_says_the_same(
+    outcome: str, request: pytest.FixtureRequest
+) -> None:
+    line: Line = request.getfixturevalue(outcome)
+
+    for step in steps(line, "replay"):
+        for look in step["looks"]:
+            assert look["outcome"] == look["was"]
+            assert look["ends"] is (look is step["looks"][-1])
+        assert step["notes"] == []
 
 
 def test_a_replay_by_another_policy_says_what_it_would_have_been(
@@ -113,8 +117,10 @@ def test_a_replay_by_metrics_that_were_not_measured_is_refused(
 def test_what_was_kept_before_samples_were_is_judged_as_far_as_can_be(refused: Line) -> None:
     with closing(sqlite3.connect(refused.world.directory / "store.sqlite")) as database:
         database.execute("delete from judgements")
-        columns = ("metrics", "samples", "instances", "score", "observed", "is_final")
-        database.execute("update verdicts set " + ", ".join(f"{c} = null" for c in columns))
+        database.execute(
+            "update verdicts set metrics = null, samples = null, instances = null, score = null,"
+            " observed = null, is_final = null"
+        )
         database.commit()
 
     shown, again = steps(refused, "show"), steps(refused, "replay")

@@ -16,6 +16,8 @@ from ovenbird.operations import judging
 from ovenbird.operations.judging import Judged, Seen
 from ovenbird.operations.releases import LATEST
 
+PLOT_WIDTH = 90  # characters
+
 
 @click.group("judge")
 @settings_option
@@ -86,6 +88,8 @@ def _lines(step: Judged, *, all_reasons: bool) -> Iterator[str]:
         yield f"  {_headline(look)}"
         if all_reasons or look is last:
             yield from (f"      {reason}" for reason in look.verdict.reasons)
+        if look.ends or look is last:
+            yield from (f"      {line}" for line in judging.plots_of(look, width=PLOT_WIDTH))
     yield ""
 
 

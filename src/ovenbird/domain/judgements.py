@@ -18,7 +18,8 @@ from typing import Any
 
 from ovenbird.domain.guards import States
 from ovenbird.domain.judging import Counts, MetricSpec, Pair, Value
-from ovenbird.domain.verdicts import MetricVerdict, Sample, Verdict
+from ovenbird.domain.strategies.refusals import PERIODS_PER_STEP
+from ovenbird.domain.verdicts import MetricVerdict, Outcome, Sample, Verdict
 
 Point = Sequence[Any]
 Samples = Mapping[str, Mapping[str, Sequence[Point]]]
@@ -93,6 +94,20 @@ class JudgementKept:
     steps: int
     policy: Any
     looks: tuple[LookKept, ...]
+
+
+def can_tell(verdict: Verdict, number: int, *, is_over: bool) -> bool:
+    """Tell whether a look ends its step: the time is over, or the evidence stays.
+
+    Args:
+        verdict: What the look found.
+        number: Of the look, from 1; a canary that is fine is looked at three times at least.
+        is_over: Whether the step's time is.
+    """
+    if verdict.outcome is Outcome.NOT_ENOUGH_DATA:
+        return False
+    is_soon = verdict.outcome is Outcome.FAIL or number >= PERIODS_PER_STEP
+    return is_over or (verdict.is_final and is_soon)
 
 
 def samples_of(pairs: Iterable[Pair]) -> Samples:

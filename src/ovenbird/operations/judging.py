@@ -14,7 +14,7 @@ from ovenbird.analysis.plots import plot
 from ovenbird.domain.apps import JudgePolicy, metrics_of
 from ovenbird.domain.errors import InvalidRequest, NotFound
 from ovenbird.domain.guards import instance_reasons
-from ovenbird.domain.judgements import JudgementKept, LookKept, pairs_of, sums_as_samples
+from ovenbird.domain.judgements import JudgementKept, LookKept, can_tell, pairs_of, sums_as_samples
 from ovenbird.domain.judging import LoadBalancerSource, Method, MetricSpec, Pair
 from ovenbird.domain.releases import Rollout
 from ovenbird.domain.verdicts import Outcome, Verdict
@@ -121,6 +121,18 @@ def steps_replayed(
     return found
 
 
+def plots_of(look: Seen, *, width: int) -> tuple[str, ...]:
+    """Return what was measured by a look as lines of text, a few for each metric.
+
+    Args:
+        look: Which.
+        width: Of a line, characters.
+    """
+    from ovenbird.analysis.plots import plot  # noqa: PLC0415 - numpy takes its time
+
+    return tuple(line for pair in look.pairs for line in plot(pair, width=width))
+
+
 def _kept(store: Store, text: str, environment: str) -> Iterator[tuple[Rollout, JudgementKept]]:
     subject = subject_of(store, text)
     rollouts = _rollouts(store, subject)
@@ -219,8 +231,7 @@ def _until_told(looks: Sequence[Seen], kept: JudgementKept) -> Iterator[Seen]:
     """Yield all looks, of which the first that can tell is marked as the end."""
     ended = False
     for seen, look in zip(looks, kept.looks, strict=True):
-        known = seen.verdict.outcome is not Outcome.NOT_ENOUGH_DATA
-        ends = not ended and known and (seen.verdict.is_final or look.observed >= 1)
+        ends = not ended and can_tell(seen.verdict, look.number, is_over=look.observed >= 1)
         ended = ended or ends
         yield replace(seen, ends=ends)
 

@@ -25,12 +25,19 @@ class At:
     Args:
         action: Number of the action in the plan.
         look: Number of the look, from 1.
+        looks: How many looks fit into the step's time.
         steps: How many steps of the plan are judged.
     """
 
     action: int
     look: int
+    looks: int
     steps: int
+
+    @property
+    def observed(self) -> float:
+        """Share of the step's time that is over."""
+        return min(1.0, self.look / self.looks)
 
 
 def refuse_missing(found: Plan, cluster: Cluster, metrics: Metrics) -> None:
@@ -88,7 +95,7 @@ def look(step: Step, request: RolloutRequest, at: At, action: Judge, since: date
     seen = store.list_instances_seen(request.rollout_id, action=at.action, before=at.look)
     found = judge.look(
         action,
-        judge.Before(since=since, instances=seen, steps=at.steps),
+        judge.Before(since=since, observed=at.observed, instances=seen, steps=at.steps),
         metrics=doors.metrics,
         instances_of=doors.groups.list_instances,
         clock=step.ports.clock,

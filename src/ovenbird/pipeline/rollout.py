@@ -19,11 +19,10 @@ from dbos import DBOS, SetWorkflowID
 
 from ovenbird.domain.apps import AppSpec, OnFailure
 from ovenbird.domain.errors import Aborted, OvenbirdError
+from ovenbird.domain.judgements import can_tell
 from ovenbird.domain.plans import Action, AwaitWord, Judge, Observe, Plan, Unpin
 from ovenbird.domain.promoting import spare
 from ovenbird.domain.releases import Ending, Phase, RolloutRequest
-from ovenbird.domain.strategies.refusals import PERIODS_PER_STEP
-from ovenbird.domain.verdicts import Outcome, Verdict
 from ovenbird.pipeline import driving, turns
 from ovenbird.pipeline import judge_steps as looking
 from ovenbird.pipeline import rollout_steps as work
@@ -86,7 +85,9 @@ def _carry_out(request: RolloutRequest, actions: tuple[Action, ...], period_s: f
         if isinstance(action, Judge | Observe | AwaitWord):
             alarms = action.alarms  # from now on the new group has traffic, and alarms mean it
         if isinstance(action, Judge):
-            _judge(request, At(action=number, look=0, steps=steps), action, period_s)
+            looks = max(1, round(action.observe_s / period_s))
+            at = At(action=number, look=0, looks=looks, steps=steps)
+            _judge(request, at, action, period_s)
         elif isinstance(action, Observe):
             _observe(request, number, action, period_s)
         elif isinstance(action, AwaitWord):
@@ -118,32 +119,18 @@ def _judge(request: RolloutRequest, at: At, action: Judge, period_s: float) -> N
     since = recorded(f"{where}/judge", subject, driving.begin_look, request, at, action)
     if since is None:
         return
-    looks = max(1, round(action.observe_s / period_s))
-    for turn in range(1, looks * EXTENSIONS + 1):
+    last = at.looks * EXTENSIONS
+    for turn in range(1, last + 1):
         pause(period_s)
         name, now = f"{where}/look", replace(at, look=turn)
         verdict = recorded(name, subject, driving.look, request, now, action, since)
         if verdict is None:
             return
-        if _can_tell(verdict, turn, looks) or turn == looks * EXTENSIONS:
+        if can_tell(verdict, turn, is_over=now.observed >= 1) or turn == last:
             seconds = round(turn * period_s)
             name, args = f"{where}/judged", (request, now, action, verdict, seconds)
             recorded(name, subject, looking.judged, *args)
             return
-
-
-def _can_tell(verdict: Verdict, turn: int, looks: int) -> bool:
-    """Tell whether a look ends the step: at its end, or with evidence that stays.
-
-    Args:
-        verdict: What the look found.
-        turn: The look's number, from 1.
-        looks: How many of them fit into the step's time.
-    """
-    if verdict.outcome is Outcome.NOT_ENOUGH_DATA:
-        return False
-    is_soon = verdict.outcome is Outcome.FAIL or turn >= PERIODS_PER_STEP
-    return (verdict.is_final and is_soon) or turn >= looks
 
 
 def _observe(request: RolloutRequest, number: int, action: Observe, period_s: float) -> None:

@@ -32,9 +32,11 @@ class Before:
         since: When the step's weights were set.
         instances: What earlier looks saw of the canary's instances, oldest first.
         steps: How many steps of the rollout are judged; they share the false-alarm rate.
+        observed: Share of the step's looks that this one ends, 0..1.
     """
 
     since: datetime
+    observed: float
     instances: Sequence[States] = ()
     steps: int = 1
 
@@ -62,7 +64,7 @@ def look(
     seen = (*before.instances, instances) if instances else ()
     now = clock.now()
     seconds = (now - before.since).total_seconds()
-    observed = min(1.0, seconds / action.observe_s)
+    observed = before.observed
     if reasons := (
         *alarm_reasons(action.alarms, metrics),
         *instance_reasons(seen, action.policy.guards),

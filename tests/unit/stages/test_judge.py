@@ -87,7 +87,7 @@ def judge(**policy: object) -> Judge:
 
 
 HEALTHY = instances("healthy", "healthy")
-FIRST = Before(since=NOW)
+FIRST = Before(since=NOW, observed=0.5)
 
 
 def test_an_alarm_fails_the_canary_before_anything_is_measured() -> None:
@@ -116,7 +116,7 @@ def test_a_look_measures_from_the_begin_of_the_step_to_now_and_keeps_what_it_saw
     assert (found.verdict.canary.requests, found.verdict.canary.errors) == (1500, 0)
     assert found.pairs is not None
     assert found.instances == {"i-0": "healthy", "i-1": "healthy"}
-    assert (found.seconds, found.observed) == (90, 90 / judge().observe_s)
+    assert (found.seconds, found.observed) == (90, 0.5)
 
 
 def test_a_bad_canary_fails_in_the_middle_of_the_step_for_good() -> None:
@@ -130,8 +130,13 @@ def test_compare_says_nothing_before_the_end() -> None:
     action = judge(method=Method.COMPARE)
 
     middle = look(action, FIRST, metrics=Metrics(errors=60), instances_of=HEALTHY, clock=Still())
-    early = replace(FIRST, since=NOW - timedelta(seconds=action.observe_s))
-    end = look(action, early, metrics=Metrics(errors=60), instances_of=HEALTHY, clock=Still())
+    end = look(
+        action,
+        replace(FIRST, observed=1.0),
+        metrics=Metrics(errors=60),
+        instances_of=HEALTHY,
+        clock=Still(),
+    )
 
     assert middle.verdict.outcome is Outcome.NOT_ENOUGH_DATA
     assert end.verdict.outcome is Outcome.FAIL
