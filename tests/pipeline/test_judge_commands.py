@@ -56,7 +56,8 @@ def test_each_look_is_shown_and_the_last_one_with_its_reasons(refused: Line) -> 
     assert "fail; the step ends here" in said.out
     assert "errors: 20.00% of" in said.out
     assert said.out.count("errors: ") == 1
-    assert "      canary   " in "\n".join(lines)  # of a plot
+    assert "  canary   " in judge(refused, "show", "--plot").out
+    assert "  canary   " in judge(refused, "replay").out
 
 
 def test_a_good_canary_ends_each_step_before_its_time(promoted: Line) -> None:

@@ -88,8 +88,8 @@ def _lines(step: Judged, *, all_reasons: bool) -> Iterator[str]:
         yield f"  {_headline(look)}"
         if all_reasons or look is last:
             yield from (f"      {reason}" for reason in look.verdict.reasons)
-        if look.ends or look is last:
-            yield from (f"      {line}" for line in judging.plots_of(look, width=PLOT_WIDTH))
+        if all_reasons and (look.ends or look is last):
+            yield from (f"      {line}" for line in judging.drawn(look, width=PLOT_WIDTH))
     yield ""
 
 

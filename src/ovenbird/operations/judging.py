@@ -121,18 +121,6 @@ def steps_replayed(
     return found
 
 
-def plots_of(look: Seen, *, width: int) -> tuple[str, ...]:
-    """Return what was measured by a look as lines of text, a few for each metric.
-
-    Args:
-        look: Which.
-        width: Of a line, characters.
-    """
-    from ovenbird.analysis.plots import plot  # noqa: PLC0415 - numpy takes its time
-
-    return tuple(line for pair in look.pairs for line in plot(pair, width=width))
-
-
 def _kept(store: Store, text: str, environment: str) -> Iterator[tuple[Rollout, JudgementKept]]:
     subject = subject_of(store, text)
     rollouts = _rollouts(store, subject)
