@@ -11,9 +11,10 @@ from ovenbird.cli import output
 from ovenbird.cli.narration import narrating
 from ovenbird.cli.options import change, confirm, opened
 from ovenbird.cli.plans import plan_data, plan_lines
+from ovenbird.cli.relaunching import launch_again
 from ovenbird.domain.durations import spoken
 from ovenbird.domain.errors import Aborted
-from ovenbird.operations import changing, unlocking
+from ovenbird.operations import changing, returning, unlocking
 from ovenbird.operations.changing import Proposal, Size
 from ovenbird.operations.opening import Installation, person
 
@@ -24,19 +25,30 @@ environment_option = click.option(
 
 @click.command()
 @click.argument("cluster")
-@click.option("--to", metavar="GROUP", help="Another server group than the previous one.")
+@click.option(
+    "--to", metavar="VERSION|vNNN|GROUP", help="Another one than the previous; it may be gone."
+)
 @environment_option
 @change
 def rollback(
     *, cluster: str, to: str | None, environment: str | None,
     as_json: bool, dry_run: bool, yes: bool,
 ) -> None:  # fmt: skip
-    """Bring the previous server group back: weights first, no request is lost.
+    """Bring the previous server group back, or a named version; no request is lost.
 
-    Example: `ovenbird cluster rollback hello-prod --yes`
+    Weights move first when the capacity is there. A version whose group is gone is launched
+    again from its image, with the manifest of its commit, and gets the traffic when it is
+    healthy; when it does not get so, all stays as it is.
+
+    Example: `ovenbird cluster rollback hello-prod --to 1.0.0`
     """
     with opened() as installation:
-        proposal = changing.plan_rollback(installation, cluster, to=to, environment=environment)
+        group = returning.group_of(installation, cluster, to, environment) if to else None
+        if to and not group:
+            wanted = returning.launch_again(installation, cluster, to, environment)
+            launch_again(installation, wanted, as_json=as_json, dry_run=dry_run, yes=yes)
+            return
+        proposal = changing.plan_rollback(installation, cluster, to=group, environment=environment)
         _change(installation, [proposal], as_json=as_json, dry_run=dry_run, yes=yes)
 
 
