@@ -274,7 +274,7 @@ def perform(action: Action, place: Place, cluster: ClusterName, clock: Watched) 
     """Look once more, and carry one action out."""
     check(action, place.groups.get_cluster(cluster, "prod", health=needs_health(action)))
     if isinstance(action, Judge):
-        before = judge.Before(since=clock.now() - timedelta(seconds=60))
+        before = judge.Before(since=clock.now() - timedelta(seconds=60), observed=1.0)
         seen = place.groups.list_instances
         judge.look(action, before, metrics=place.metrics, instances_of=seen, clock=clock)
     else:
