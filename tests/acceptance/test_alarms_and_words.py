@@ -8,7 +8,10 @@ from tests.acceptance.conftest import Branch, Kept
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
-LENIENT = "judge: {min_requests: 40, slow_s: 0.3}"
+LENIENT = (
+    "judge: {max_error_rate_increase: 0.05, max_slow_share_increase: 0.1, min_requests: 40, "
+    "slow_s: 0.3}"
+)
 ALARMED = """judge: {min_requests: 40, slow_s: 5, max_error_rate_increase: 1.0}
     approval: required
     alarms: [{name: errors, metric: error_rate_percent, threshold: 5, periods: 1}]"""
