@@ -22,6 +22,8 @@ from ovenbird.domain.drift import Kind as Changed
 from ovenbird.domain.drift import Recorded, drift
 from ovenbird.domain.images import BAKE_KEY_TAG, UNREGISTERED_TAG
 from ovenbird.domain.janitor import Kind, Leftover
+from ovenbird.domain.launching import InstanceMix, LaunchSpec
+from ovenbird.domain.plans import Mend
 from ovenbird.domain.reconciling import plan_reconcile
 from ovenbird.sandbox.endpoint import Endpoint
 from ovenbird.stages.deploy import carry_out
@@ -173,6 +175,27 @@ def test_what_people_did_by_hand_is_read_and_mended(here: Deployment) -> None:
     assert (mended.template_version, mended.suspended) == ("1", ("AZRebalance",))
     [alarms] = drift(cluster, Recorded(), {name: mended})
     assert alarms.kind is Changed.ALARMS
+
+
+def test_a_mixture_of_types_stays_when_the_template_is_put_back(here: Deployment) -> None:
+    name = here.create(
+        launch=LaunchSpec(instances=InstanceMix(types=("m5.large", "m4.large"), on_demand_base=1))
+    )
+    scaling = here.place.account.autoscaling
+
+    def policy() -> Any:
+        found = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[str(name)])
+        return found["AutoScalingGroups"][0].get("MixedInstancesPolicy")
+
+    before = policy()
+    here.groups.mend(Mend(name=name, template_version="1"))
+    after = policy()
+
+    assert after["InstancesDistribution"] == before["InstancesDistribution"]
+    assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
+    used = after["LaunchTemplate"]["LaunchTemplateSpecification"]
+    assert used["LaunchTemplateName"] == str(name)
+    assert used["Version"] == "1"
 
 
 def test_a_group_whose_tag_was_taken_is_found_by_its_place_in_the_rule(here: Deployment) -> None:

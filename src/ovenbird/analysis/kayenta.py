@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovenbird.analysis.ranks import Shift, can_tell, lies_above, shift
-from ovenbird.analysis.series import cleaned, events, numbers
+from ovenbird.analysis.series import Side, cleaned, events, numbers
 from ovenbird.analysis.summaries import cohens_d, common_language_effect, mean_ratio, summary
 from ovenbird.domain.apps import JudgePolicy
 from ovenbird.domain.judging import Direction, EffectSize, MetricSpec, NanStrategy, Pair
@@ -192,6 +192,8 @@ def _metric(pair: Pair, policy: JudgePolicy) -> tuple[MetricVerdict, bool]:
     if not spec.is_share and len(theirs):
         margin *= abs(float(np.median(theirs)))
     found = classified(ours, theirs, spec, confidence=policy.confidence, margin=margin)
+    if spec.must_have and not (_is_known(pair.canary) and _is_known(pair.baseline)):
+        found = Classified(name=Class.NODATA, is_critical=spec.is_critical)
     outcome = _outcome(found, spec)
     few = spec.is_share and events(pair.canary) < policy.min_requests
     blind = (
@@ -208,6 +210,11 @@ def _metric(pair: Pair, policy: JudgePolicy) -> tuple[MetricVerdict, bool]:
         numbers=_numbers(ours, theirs, found),
     )
     return verdict, found.is_critical or (found.name is Class.NODATA and spec.must_have)
+
+
+def _is_known(side: Side) -> bool:
+    """Tell whether anything was measured, before a missing number is taken for 0."""
+    return not bool(np.isnan(numbers(side)).all())
 
 
 def _outcome(found: Classified, spec: MetricSpec) -> Outcome:

@@ -172,11 +172,14 @@ def _shares(pair: Pair, burst_s: float) -> Comparison | None:
 
 
 def _quantiles(pair: Pair, burst_s: float) -> Comparison | None:
-    canary, baseline = known_values(pair.canary), known_values(pair.baseline)
+    spec = pair.spec
+    canary, baseline = known_values(pair.canary, spec.nan), known_values(pair.baseline, spec.nan)
     if not canary or not baseline:
         return None
-    quantile = pair.spec.quantile
+    quantile = spec.quantile
     values = values_of(canary, baseline, quantile, burst_s)
+    if not values.slices:  # never at one time: nothing to compare
+        return None
     scales = quantile_scales(quantile)
 
     def evidence(limit: float, way: Way, factor: float) -> float:

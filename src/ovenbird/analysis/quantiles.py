@@ -75,7 +75,7 @@ class Values:
             scales: How far shares may lie apart.
             above: False: for "is below".
         """
-        theirs = self.baseline * ratio
+        theirs = beyond(self.baseline, ratio)
         signed, threshold = self._weakest(theirs, above=above)
         n, m = len(self.canary) * self.factor, len(theirs) * self.factor
         spreads = self._spreads(theirs, threshold)
@@ -116,6 +116,15 @@ class Values:
         shared = (counts[0] > 0) & (counts[2] > 0)
         n, x, m, y = (count[shared] for count in counts)
         return [(periods[-1:], squares[-1:]) for periods, squares in tally(n, x, m, y).spreads]
+
+
+def beyond(values: Floats, ratio: float) -> Floats:
+    """Return values that are worse by a ratio: above 1 greater, below 1 less, whatever their sign.
+
+    A value of 0 has no ratio to anything: what is above it at all is beyond any.
+    """
+    moved: Floats = values + np.abs(values) * (ratio - 1)
+    return np.where(values == 0, np.sign(ratio - 1) * np.finfo(np.float64).tiny, moved)
 
 
 def values_of(

@@ -127,7 +127,7 @@ def _metric(pair: Pair, policy: JudgePolicy, rates: Rates, *, observed: float) -
     if comparison is None:
         return _without_data(pair, observed=observed)
     found = _found(pair.spec, comparison, rates)
-    if needs := _missing(comparison, policy):
+    if needs := _missing(pair.spec, comparison, policy):
         return _verdict(found, Outcome.NOT_ENOUGH_DATA, needs=needs)
     if found.worse() >= found.fail:
         return _verdict(found, Outcome.FAIL)
@@ -160,9 +160,12 @@ def _without_data(pair: Pair, *, observed: float) -> MetricVerdict:
     return MetricVerdict(name=pair.spec.name, outcome=outcome, reason=reason)
 
 
-def _missing(comparison: Comparison, policy: JudgePolicy) -> float | None:
-    """Return how many events are missing to the least that is looked at; None when none is."""
-    by_number = policy.min_requests - comparison.events
+def _missing(spec: MetricSpec, comparison: Comparison, policy: JudgePolicy) -> float | None:
+    """Return how many events are missing to the least that is looked at; None when none is.
+
+    Of values there may be one in each period, so only periods are asked of them.
+    """
+    by_number = policy.min_requests - comparison.events if spec.is_share else 0.0
     periods = max(LEAST_PERIODS, policy.min_periods)
     by_period = (periods / comparison.periods - 1) * comparison.events
     return math.ceil(most) if (most := max(by_number, by_period)) > 0 else None

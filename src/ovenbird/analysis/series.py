@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -31,9 +32,12 @@ def events(side: Side) -> float:
     return float(sum(item.total if isinstance(item, Counts) else 1 for item in side))
 
 
-def known_values(side: Side) -> list[Value]:
-    """Return the values that are not missing."""
-    return [item for item in side if isinstance(item, Value) and not math.isnan(item.value)]
+def known_values(side: Side, strategy: NanStrategy = NanStrategy.REMOVE) -> list[Value]:
+    """Return the values, missing ones removed or replaced by 0."""
+    values = [item for item in side if isinstance(item, Value)]
+    if strategy is NanStrategy.REPLACE:
+        return [replace(item, value=0.0) if math.isnan(item.value) else item for item in values]
+    return [item for item in values if not math.isnan(item.value)]
 
 
 def cleaned(values: Floats, spec: MetricSpec) -> Floats:

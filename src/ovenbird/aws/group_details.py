@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GROUP_TAG = "aws:autoscaling:groupName"  # AWS puts it on each instance of a group
 LIVING = ["pending", "running", "stopping", "stopped"]
+FILTER_VALUES = 200  # Source: EC2 API reference, DescribeInstances, Filters
 
 
 class GroupDetails:
@@ -61,15 +62,17 @@ class GroupDetails:
 
     def addresses(self, instances: Sequence[InstanceId]) -> dict[InstanceId, str]:
         """Return the private addresses of those instances that are there."""
-        if not instances:
-            return {}
-        with cloud_errors("looking for the addresses of instances"):
-            # By a filter, an instance that is gone is no error.
-            pages = self._ec2.get_paginator("describe_instances").paginate(
-                Filters=[{"Name": "instance-id", "Values": list(instances)}]
-            )
-            every = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
-        return {InstanceId(one["InstanceId"]): one.get("PrivateIpAddress", "") for one in every}
+        found: dict[InstanceId, str] = {}
+        for start in range(0, len(instances), FILTER_VALUES):
+            some = list(instances[start : start + FILTER_VALUES])
+            with cloud_errors("looking for the addresses of instances"):
+                # By a filter, an instance that is gone is no error.
+                pages = self._ec2.get_paginator("describe_instances").paginate(
+                    Filters=[{"Name": "instance-id", "Values": some}]
+                )
+                every = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
+            found |= {InstanceId(i["InstanceId"]): i.get("PrivateIpAddress", "") for i in every}
+        return found
 
     def mend(self, wanted: Mend) -> None:
         """Write tags, resume processes, launch from another version; each can be repeated."""
@@ -89,17 +92,22 @@ class GroupDetails:
                     ]
                 )
             if wanted.template_version:
-                template: Any = {
-                    "LaunchTemplateName": name,
-                    "Version": wanted.template_version,
-                }
-                self._autoscaling.update_auto_scaling_group(
-                    AutoScalingGroupName=name, LaunchTemplate=template
-                )
+                self._launch_from(name, wanted.template_version)
             if wanted.processes:
                 self._autoscaling.resume_processes(
                     AutoScalingGroupName=name, ScalingProcesses=list(wanted.processes)
                 )
+
+    def _launch_from(self, name: str, version: str) -> None:
+        """Let a group launch from a version of its template; its mixture of types stays."""
+        template: Any = {"LaunchTemplateName": name, "Version": version}
+        found = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+        policies = [one.get("MixedInstancesPolicy") for one in found["AutoScalingGroups"]]
+        what: Any = {"LaunchTemplate": template}
+        for policy in filter(None, policies):
+            used = {**policy["LaunchTemplate"], "LaunchTemplateSpecification": template}
+            what = {"MixedInstancesPolicy": {**policy, "LaunchTemplate": used}}
+        self._autoscaling.update_auto_scaling_group(AutoScalingGroupName=name, **what)
 
     def _details(
         self, name: ServerGroupName, raw: Any, images: Mapping[InstanceId, str]

@@ -306,7 +306,7 @@ class ServerGroups:
         Raises:
             InvalidRequest: They cannot be launched so.
         """
-        groups = self._network.security_group_ids
+        groups = self._networks.security_group_ids(wanted.launch)
         return flat(self._templates.data(wanted, {}, security_groups=groups))
 
     def _refuse_or_clear(

@@ -45,14 +45,16 @@ class _State:
     """What a bucket is.
 
     Args:
-        full_at: When it would be full again, if nobody took from it.
+        full_at: When it would be full again, if nobody took from it and the rate stayed.
         rate: Share of the full rate after the last refusal.
         slowed_at: When that was.
+        every: Seconds between two turns when *full_at* was said; 0 for nothing said.
     """
 
     full_at: float
     rate: float
     slowed_at: float
+    every: float = 0.0
 
 
 class Bucket:
@@ -75,7 +77,7 @@ class Bucket:
     def take(self) -> float:
         """Take a turn; return how many seconds from now it is."""
         with self._changing() as (state, now):
-            every = 1 / (self._quota.per_s * self._rate(state, now))
+            every = self._pace(state, now, self._rate(state, now))
             turn = max(0.0, state.full_at - (self._quota.burst - 1) * every - now)
             state.full_at = max(state.full_at, now) + every
         return turn if turn > ROUNDING_S else 0.0
@@ -87,8 +89,16 @@ class Bucket:
                 return
             state.rate = max(self._rate(state, now) / 2, SLOWEST)
             state.slowed_at = now
-            every = 1 / (self._quota.per_s * state.rate)
+            every = self._pace(state, now, state.rate)
             state.full_at = max(state.full_at, now + self._quota.burst * every)
+
+    def _pace(self, state: _State, now: float, rate: float) -> float:
+        """Return the seconds between two turns: what is owed is owed in turns, not in seconds."""
+        every = 1 / (self._quota.per_s * rate)
+        if state.every and state.full_at > now:
+            state.full_at = now + (state.full_at - now) * every / state.every
+        state.every = every
+        return every
 
     @property
     def per_s(self) -> float:
@@ -116,7 +126,13 @@ class Bucket:
                 state = self._read(now)
                 yield state, now
                 _RECORD.pack_into(
-                    self._memory, 0, self._boot, state.full_at, state.rate, state.slowed_at, 0.0
+                    self._memory,
+                    0,
+                    self._boot,
+                    state.full_at,
+                    state.rate,
+                    state.slowed_at,
+                    state.every,
                 )
             finally:
                 if self._fd is not None:
@@ -124,11 +140,11 @@ class Bucket:
 
     def _read(self, now: float) -> _State:
         """Return what is written; a full bucket when that is another boot's, or no record."""
-        boot, full_at, rate, slowed_at, _ = _RECORD.unpack_from(self._memory, 0)
-        fine = all(map(math.isfinite, (full_at, rate, slowed_at)))
+        boot, full_at, rate, slowed_at, every = _RECORD.unpack_from(self._memory, 0)
+        fine = all(map(math.isfinite, (full_at, rate, slowed_at, every))) and every >= 0
         if boot != self._boot or not fine or not SLOWEST <= rate <= 1 or slowed_at > now:
             return _State(full_at=now, rate=1.0, slowed_at=now - RECOVERY_S)
-        return _State(full_at=full_at, rate=rate, slowed_at=slowed_at)
+        return _State(full_at=full_at, rate=rate, slowed_at=slowed_at, every=every)
 
 
 class Buckets:

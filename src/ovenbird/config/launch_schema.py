@@ -23,9 +23,8 @@ InstanceType = Annotated[
     str, matches(r"[a-z0-9-]+\.[a-z0-9-]+", "is not an instance type, as `t3.micro`")
 ]
 Process = Literal[
-    "AlarmNotification", "AZRebalance", "HealthCheck", "InstanceRefresh", "ReplaceUnhealthy",
-    "ScheduledActions",
-]  # fmt: skip
+    "AlarmNotification", "AZRebalance", "InstanceRefresh", "ScheduledActions",
+]  # fmt: skip  # not those without which a group cannot keep its instances serving
 WarmUp = Annotated[int, Field(ge=0, le=3600)]
 
 

@@ -234,6 +234,17 @@ class Settings(Strict):
     environments: Annotated[Mapping[str, EnvironmentSettings], Field(min_length=1)]
 
     @model_validator(mode="after")
+    def _in_periods_of_aws(self) -> Settings:
+        """Source: CloudWatch API reference, PutMetricAlarm, Period; the sandbox takes any."""
+        period_s = self.judge.period_s
+        at_aws = any(not found.endpoint_url for found in self.environments.values())
+        if at_aws and period_s not in {10, 20, 30} and period_s % 60:
+            raise ValueError(
+                f"`judge.period_s` is {period_s:g}; AWS takes 10, 20, 30, or a multiple of 60"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bakes_somewhere(self) -> Settings:
         if self.bake_environment not in self.environments:
             known = ", ".join(f"`{name}`" for name in self.environments)

@@ -62,10 +62,16 @@ def flaps(looks: Sequence[States]) -> int:
 
 
 def restarts(looks: Sequence[States]) -> int:
-    """Return how many instances that were healthy once have left, or are about to."""
+    """Return how many instances that were healthy once have left, or are about to, for others.
+
+    What left while nothing came is a group that shrank by itself.
+    """
     once = {instance for look in looks for instance, state in look.items() if state == HEALTHY}
     last = looks[-1] if looks else {}
-    return sum(instance not in last or last[instance] in LEAVING for instance in once)
+    gone = sum(instance not in last or last[instance] in LEAVING for instance in once)
+    first: States = next((look for look in looks if look), {})
+    come = len({instance for look in looks for instance in look} - set(first))
+    return min(gone, come)
 
 
 def _times(number: int | None) -> str:

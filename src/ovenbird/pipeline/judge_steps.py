@@ -159,5 +159,5 @@ def _word(verdict: Verdict) -> str:
 def _more(metrics: tuple[MetricVerdict, ...]) -> str:
     """Return what to do when nobody can tell."""
     needs = max((metric.needs for metric in metrics if metric.needs), default=0.0)
-    more = f"About {needs:,.0f} more requests of the canary would tell: send" if needs else "Send"
+    more = f"About {needs:,.0f} more requests or numbers would tell: send" if needs else "Send"
     return f"{more} more traffic, observe longer, or allow a larger difference in `judge`"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ovenbird.analysis.kayenta import compared, score_of
 from ovenbird.analysis.ranks import can_tell, lies_above, shift
 from ovenbird.domain.apps import JudgePolicy
-from ovenbird.domain.judging import Counts, Direction, Method, MetricSpec, Pair, Value
+from ovenbird.domain.judging import Counts, Direction, Method, MetricSpec, NanStrategy, Pair, Value
 from ovenbird.domain.judging import PrometheusSource as Source
 from ovenbird.domain.verdicts import Outcome
 
@@ -89,6 +89,9 @@ def test_nothing_measured_is_told_and_fails_only_what_must_have_data() -> None:
     assert shrug.outcome is Outcome.NOT_ENOUGH_DATA
     assert shrug.metrics[0].reason == "cpu: nothing was measured"
     assert fail.outcome is Outcome.FAIL
+    zeros = replace(CPU, must_have=True, nan=NanStrategy.REPLACE)
+    assert compared([pair(zeros, nothing, LOW)], POLICY).outcome is Outcome.FAIL
+    assert compared([pair(zeros, nothing, nothing)], POLICY).outcome is Outcome.FAIL
 
 
 def test_too_few_numbers_to_show_anything_are_not_a_pass() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ovenbird.analysis.judging import judge
 from ovenbird.analysis.sequential import rates_of
 from ovenbird.domain.apps import JudgePolicy, metrics_of
-from ovenbird.domain.judging import Direction, Pair, Value
+from ovenbird.domain.judging import Direction, NanStrategy, Pair, Value
 from ovenbird.domain.verdicts import MetricVerdict, Outcome, Verdict
 from tests.unit.analysis.simulated import ERRORS, NOW, P90, counts, drawn, seconds, shares
 
@@ -223,11 +223,45 @@ def test_one_number_by_period_is_enough_for_a_median() -> None:
         )
 
     pair = Pair(spec=spec, canary=side(50), baseline=side(30))
-    found = metric(pair, replace(POLICY, min_requests=10))
+    found = metric(pair)  # though there are fewer than `min_requests`
 
     assert found.outcome is Outcome.FAIL
     assert "the median of 20 numbers" in found.reason
-    assert metric(pair).needs == 10  # of 30
+    one = replace(pair, canary=pair.canary[:1], baseline=pair.baseline[:1])
+    assert metric(one).outcome is Outcome.NOT_ENOUGH_DATA
+
+
+def test_values_that_are_never_at_one_time_are_no_data() -> None:
+    def side(*minutes: int) -> tuple[Value, ...]:
+        return tuple(Value(at=NOW + timedelta(minutes=i), value=1.0) for i in minutes)
+
+    for canary, baseline in (((2, 7), (4, 9)), ((2,), (1,))):
+        pair = Pair(spec=P90, canary=side(*canary), baseline=side(*baseline))
+        assert metric(pair).outcome is Outcome.NOT_ENOUGH_DATA
+
+
+def test_a_missing_number_is_a_zero_where_the_metric_says_so() -> None:
+    spec = replace(P90, quantile=0.5, nan=NanStrategy.REPLACE)
+    at = [NOW + timedelta(minutes=i) for i in range(30)]
+    quiet = tuple(Value(at=one, value=math.nan) for one in at)
+    loud = tuple(Value(at=one, value=5.0) for one in at)
+
+    assert metric(Pair(spec=spec, canary=loud, baseline=quiet)).outcome is Outcome.FAIL
+    assert metric(Pair(spec=spec, canary=quiet, baseline=quiet)).outcome is Outcome.PASS
+    bare = replace(spec, nan=NanStrategy.REMOVE)
+    assert metric(Pair(spec=bare, canary=loud, baseline=quiet)).outcome is Outcome.NOT_ENOUGH_DATA
+
+
+def test_values_below_zero_are_compared_rightly() -> None:
+    spec = replace(P90, quantile=0.5)
+
+    def side(middle: float) -> tuple[Value, ...]:
+        return tuple(
+            Value(at=NOW + timedelta(minutes=i), value=middle + i * 7 % 5 / 10) for i in range(60)
+        )
+
+    assert metric(Pair(spec=spec, canary=side(-10), baseline=side(-10))).outcome is Outcome.PASS
+    assert metric(Pair(spec=spec, canary=side(-5), baseline=side(-10))).outcome is Outcome.FAIL
 
 
 @settings(max_examples=10)

@@ -94,6 +94,20 @@ def test_a_refusal_empties_the_bucket_and_halves_the_rate_which_comes_back() -> 
     assert bucket.per_s == 3
 
 
+def test_turns_that_are_owed_come_sooner_when_the_rate_is_back() -> None:
+    clock = Hand()
+    bucket = Bucket(QUOTA, None, clock=clock)
+    for _ in range(8):
+        bucket.slow_down()
+        bucket.take()
+        clock.now += 1.0
+
+    clock.now += RECOVERY_S
+
+    assert bucket.per_s == QUOTA.per_s
+    assert bucket.take() <= (QUOTA.burst + 9) / QUOTA.per_s
+
+
 def test_refusals_never_stop_calls_altogether() -> None:
     clock = Hand()
     bucket = Bucket(QUOTA, None, clock=clock)

@@ -13,7 +13,7 @@ state_directory: /var/lib/ovenbird
 repository: {name: main, channel: candidate, directory: /srv/repository, signing_key: /srv/keys}
 base_images: {debian-12: {name: debian-12-amd64-1234}}
 bake_environment: dev
-judge: {period_s: 1}
+judge: {period_s: 10}
 environments:
   dev:
     account_id: "111111111111"
@@ -43,7 +43,7 @@ def test_settings_are_read(path: Path) -> None:
 
     assert settings.state_directory == Path("/var/lib/ovenbird")
     assert settings.base_images["debian-12"].name == "debian-12-amd64-1234"
-    assert settings.judge.period_s == 1
+    assert settings.judge.period_s == 10
     assert list(settings.environments) == ["dev", "prod"]
     assert settings.environment("dev").subnet_ids == ("subnet-1", "subnet-2")
     assert settings.environment("prod").endpoint_url is None
@@ -92,7 +92,8 @@ def test_an_environment_that_is_not_there_is_named(path: Path) -> None:
         ("bake_environment: dev", "bake_environment: den", "but the environments are `dev`"),
         ("judge:", "jugde:", "settings.yaml:5: `jugde`: unknown key; did you mean `judge`?"),
         ("judge: {", "retention: {keep_last: 0}\njudge: {", "`retention.keep_last`"),
-        ("judge: {period_s: 1}", "login: {}", "`login` is known but not built yet"),
+        ("period_s: 10", "period_s: 45", "AWS takes 10, 20, 30, or a multiple of 60"),
+        ("judge: {period_s: 10}", "login: {}", "`login` is known but not built yet"),
         ("{name: debian-12-amd64-1234}", "{names: x}", "did you mean `name`?"),
         ("{name: debian-12-amd64-1234}", "{}", "exactly one of `name`, `id`, `parameter`, `tags`"),
         ("{name: debian-12-amd64-1234}", "{name: x, id: ami-11111111}", "not by `name` and `id`"),

@@ -141,3 +141,5 @@ def test_a_new_instance_that_gets_healthy_is_no_restart() -> None:
     assert restarts([{"i-1": "healthy"}, {"i-1": "healthy", "i-2": "starting"}]) == 0
     assert restarts([{"i-1": "healthy"}, {"i-2": "healthy"}]) == 1
     assert restarts([]) == 0
+    assert restarts([{"i-1": "healthy"}, {"i-1": "healthy", "i-2": "healthy"}]) == 0, "it grew"
+    assert restarts([{"i-1": "healthy", "i-2": "healthy"}, {"i-1": "healthy"}]) == 0, "it shrank"

@@ -95,7 +95,14 @@ def _baseline(job: Job, old: ServerGroup, made: CreateServerGroup) -> tuple[Acti
         VERSION_TAG: old.version,
     }
     create_it = replace(
-        made, name=job.baseline, image_id=old.image_id, version=old.version, alarms=(), tags=tags
+        made,
+        name=job.baseline,
+        image_id=old.image_id,
+        version=old.version,
+        alarms=(),
+        tags=tags,
+        launch=replace(made.launch, scaling=(), schedules=()),  # its size is the step's
+        copies=None,
     )
     if job.cluster.find(job.baseline) is None:
         return (create_it,)
