@@ -38,9 +38,10 @@ from urllib.parse import urlsplit
 
 from bench import machine
 from ovenbird.aws.clients import Account, AccountAccess, open_account
+from ovenbird.aws.group_reading import IMAGE_TAG
 from ovenbird.aws.metrics import Metrics
 from ovenbird.aws.networks import NetworkSpec
-from ovenbird.aws.server_groups import IMAGE_TAG, ServerGroups
+from ovenbird.aws.server_groups import ServerGroups
 from ovenbird.aws.tags import to_aws
 from ovenbird.aws.traffic import Traffic, forward
 from ovenbird.domain.apps import AppSpec, Canary, EnvironmentSpec, Health

@@ -304,9 +304,9 @@ class SmallAws:
         for _ in self._calls("tag"):
             group.disabled_at = None
 
-    def destroy(self, name: ServerGroupName) -> None:
+    def destroy(self, name: ServerGroupName, *, release_id: str = "") -> None:
         group = self.groups.get(name)
-        if group is None:
+        if group is None or release_id not in {"", group.wanted.release_id}:
             return
         self._refuse_needed(group)
         served = self.serves

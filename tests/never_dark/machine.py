@@ -375,7 +375,8 @@ class NeverDark(RuleBasedStateMachine):
         elif run.at >= run.promoted:
             run.at += 1  # left for the next time
         else:
-            back = plan_retreat(self.aws.get_cluster(HELLO, "prod"), failed=run.failed)
+            seen = self.aws.get_cluster(HELLO, "prod")
+            back = plan_retreat(seen, failed=run.failed, release_id=run.owner)
             run.actions, run.at, run.retreats = back.actions, 0, True
 
     def _finish(self, run: Run) -> None:

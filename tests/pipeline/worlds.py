@@ -489,8 +489,11 @@ class Groups:
     def enable(self, name: ServerGroupName) -> None:
         self._change(name, disabled_at=None)
 
-    def destroy(self, name: ServerGroupName) -> None:
+    def destroy(self, name: ServerGroupName, *, release_id: str = "") -> None:
         with self._world.state() as state:
+            found = state.groups.get(str(name))
+            if found and release_id not in {"", found.release_id}:
+                return
             state.groups.pop(str(name), None)
         self._world.note(f"destroy {name}")
 

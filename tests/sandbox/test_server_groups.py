@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from ovenbird.aws.clients import Account
+from ovenbird.aws.group_reading import IMAGE_TAG
 from ovenbird.aws.networks import NetworkSpec
-from ovenbird.aws.server_groups import IMAGE_TAG, ServerGroups
+from ovenbird.aws.server_groups import ServerGroups
 from ovenbird.aws.traffic import Traffic
 from ovenbird.domain.apps import DEFAULT_ALARM, AlarmSpec, Health
 from ovenbird.domain.clusters import (
@@ -220,6 +221,8 @@ def test_what_a_crash_left_half_made_is_completed(here: Deployment, crash: str) 
         groups._traffic.ensure_in_rule(arn, wanted)
         half = here.see()[1]
         assert (half.instances, half.release_id, half.version) == ((), "release-1", "1.1")
+        (listed,) = groups.list_clusters(here.environment)
+        assert [group.name for group in listed.groups] == [wanted.name]
     if crash in {"template", "group"}:
         groups._templates.ensure(wanted, tags, security_groups=())
     if crash == "group":
@@ -477,6 +480,20 @@ def test_all_listeners_change_as_one_also_one_that_came_later(here: Deployment) 
     left = elbv2.describe_rules(ListenerArn=later)["Rules"]
     assert [rule["IsDefault"] for rule in left] == [True]
     elbv2.delete_listener(ListenerArn=later)
+
+
+def test_a_retreat_destroys_only_what_its_release_made(here: Deployment) -> None:
+    name = here.create()
+    here.groups.destroy(name, release_id="release-2")
+    assert [*here.see()] == [1]
+    groups = here.groups._groups
+    groups.untag(name, RELEASE_TAG)
+    here.groups.destroy(name, release_id="release-1")
+    assert [*here.see()] == [1]
+    groups.tag(name, {RELEASE_TAG: "release-1"})
+    here.groups.destroy(name, release_id="release-1")
+    assert here.see() == {}
+    here.groups.destroy(name, release_id="release-1")  # a second run finds it gone
 
 
 def test_each_cluster_has_a_rule_of_its_own(place: Place, here: Deployment) -> None:

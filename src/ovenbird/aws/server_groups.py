@@ -9,7 +9,7 @@ AWS is the truth: nothing is remembered here. Everything carries the server grou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,14 @@ from ovenbird.aws.auto_scaling import (
 from ovenbird.aws.clients import Account
 from ovenbird.aws.errors import cloud_errors
 from ovenbird.aws.group_details import GroupDetails
+from ovenbird.aws.group_reading import (
+    IMAGE_TAG,
+    Health,
+    half_made,
+    oldest_first,
+    server_group,
+    weight_of,
+)
 from ovenbird.aws.launch_requests import Surroundings
 from ovenbird.aws.launch_settings import LaunchSettings, flat
 from ovenbird.aws.launch_templates import LaunchTemplates
@@ -38,17 +46,15 @@ from ovenbird.domain.clusters import (
     ENVIRONMENT_TAG,
     PINNED_DESIRED_TAG,
     PINNED_MIN_TAG,
-    SERVER_GROUP_TAG,
     Capacity,
     Cluster,
     Details,
     Instance,
     InstanceId,
-    InstanceState,
     ServerGroup,
 )
 from ovenbird.domain.errors import Conflict, InvalidRequest
-from ovenbird.domain.images import RELEASE_TAG, TAG, VERSION_TAG, ImageId
+from ovenbird.domain.images import RELEASE_TAG, TAG
 from ovenbird.domain.names import ClusterName, ServerGroupName
 from ovenbird.domain.plans import NEW_PLAN, CreateServerGroup, Mend, Weight
 from ovenbird.domain.ports import Clock
@@ -59,8 +65,6 @@ if TYPE_CHECKING:
 
 SCHEDULES = "ScheduledActions"  # Auto Scaling's process
 PAUSED_TAG = TAG + "paused"  # the process that a pin lets rest
-Health = Mapping[str, tuple[InstanceState, str]]
-IMAGE_TAG = TAG + "image"  # so that reading back needs no call for each launch template
 
 
 class ServerGroups:
@@ -110,13 +114,11 @@ class ServerGroups:
         """
         raws = self._groups.of_cluster(name)
         rule = self._traffic.find_rule(name)
-        made = [
-            self._server_group(raw, rule, self._health(raw) if health else None) for raw in raws
-        ]
+        made = [server_group(raw, rule, self._health(raw) if health else None) for raw in raws]
         return Cluster(
             name=name,
             environment=environment,
-            groups=_oldest_first([*made, *self._half_made(rule, made)]),
+            groups=oldest_first([*made, *self._half_made(rule, made)]),
             rule=rule.arn if rule else "",
         )
 
@@ -132,13 +134,17 @@ class ServerGroups:
             cluster = tags_of(raw).get(CLUSTER_TAG, "")
             if cluster:
                 rule = rules.get(cluster)
-                health = self._health(raw) if _weight(rule, raw) else None
-                found[cluster].append(self._server_group(raw, rule, health))
+                health = self._health(raw) if weight_of(rule, raw) else None
+                found[cluster].append(server_group(raw, rule, health))
+        for cluster, rule in rules.items():
+            half = self._half_made(rule, found.get(cluster, ()))
+            if mine := [one for one in half if one.tags.get(ENVIRONMENT_TAG) == environment]:
+                found[cluster] += mine
         return tuple(
             Cluster(
                 name=ClusterName.parse(name),
                 environment=environment,
-                groups=_oldest_first(groups),
+                groups=oldest_first(groups),
                 rule=rules[name].arn if name in rules else "",
             )
             for name, groups in sorted(found.items())
@@ -262,12 +268,16 @@ class ServerGroups:
         if DISABLED_AT_TAG in tags_of(self._groups.get(name)):
             self._groups.untag(name, DISABLED_AT_TAG)
 
-    def destroy(self, name: ServerGroupName) -> None:
+    def destroy(self, name: ServerGroupName, *, release_id: str = "") -> None:
         """Remove a server group and all that belongs to it, from whatever state.
+
+        With *release_id*, nothing is done when what is there bears another mark, or none.
 
         Raises:
             Unhealthy: Its instances did not go away in time; the next call goes on.
         """
+        if release_id and self._owner(name, self._groups.find(name)) not in {None, release_id}:
+            return
         arn = self._traffic.find_target_group(name)
         if arn is not None:
             self._traffic.close_to_testers(name.cluster, arn)
@@ -312,50 +322,20 @@ class ServerGroups:
     def _refuse_or_clear(
         self, wanted: CreateServerGroup, raw: AutoScalingGroupTypeDef | None
     ) -> None:
-        if raw is not None:
-            owner = tags_of(raw).get(RELEASE_TAG, "")
-            if owner != wanted.release_id:
-                raise Conflict(
-                    f"`{wanted.name}` belongs to release `{owner}`",
-                    hint=NEW_PLAN,
-                )
+        owner = self._owner(wanted.name, raw)
+        if owner in {None, wanted.release_id}:
             return
-        arn = self._traffic.find_target_group(wanted.name)
-        left = self._traffic.tags([arn])[arn] if arn else self._templates.find_tags(wanted.name)
-        if left is not None and left.get(RELEASE_TAG) != wanted.release_id:
-            self.destroy(wanted.name)
+        if raw is not None:
+            raise Conflict(f"`{wanted.name}` belongs to release `{owner}`", hint=NEW_PLAN)
+        self.destroy(wanted.name)
 
-    @staticmethod
-    def _server_group(
-        raw: AutoScalingGroupTypeDef,
-        rule: Rule | None,
-        health: Health | None,
-    ) -> ServerGroup:
-        """Return one group.
-
-        Args:
-            raw: As Auto Scaling describes it.
-            rule: Its cluster's.
-            health: What the load balancer says of its instances; None when it was not asked.
-        """
-        tags = tags_of(raw)
-        return ServerGroup(
-            name=ServerGroupName.parse(raw["AutoScalingGroupName"]),
-            image_id=ImageId(tags.get(IMAGE_TAG, "")),
-            version=tags.get(VERSION_TAG, ""),
-            capacity=Capacity(
-                min=raw["MinSize"], desired=raw["DesiredCapacity"], max=raw["MaxSize"]
-            ),
-            instances=instances(raw, health),
-            weight=_weight(rule, raw),
-            target_group=target_group_of(raw),
-            created_at=raw["CreatedTime"],
-            release_id=tags.get(RELEASE_TAG, ""),
-            disabled_at=_time(tags.get(DISABLED_AT_TAG)),
-            pinned_min=_number(tags.get(PINNED_MIN_TAG)),
-            pinned_desired=_number(tags.get(PINNED_DESIRED_TAG)),
-            tags=tags,
-        )
+    def _owner(self, name: ServerGroupName, raw: AutoScalingGroupTypeDef | None) -> str | None:
+        """Return whose release made what has this name; empty when unmarked, None for nothing."""
+        if raw is not None:
+            return tags_of(raw).get(RELEASE_TAG, "")
+        arn = self._traffic.find_target_group(name)
+        left = self._traffic.tags([arn]).get(arn) if arn else self._templates.find_tags(name)
+        return None if left is None else left.get(RELEASE_TAG, "")
 
     def _half_made(self, rule: Rule | None, made: Sequence[ServerGroup]) -> list[ServerGroup]:
         """Return groups that have a place in the rule, but no Auto Scaling group (yet)."""
@@ -363,22 +343,7 @@ class ServerGroups:
             return []
         known = {group.target_group for group in made}
         tags = self._traffic.tags(arn for arn in rule.weights if arn not in known)
-        return [
-            ServerGroup(
-                name=ServerGroupName.parse(found[SERVER_GROUP_TAG]),
-                image_id=ImageId(found.get(IMAGE_TAG, "")),
-                version=found.get(VERSION_TAG, ""),
-                capacity=Capacity(min=0, desired=0, max=0),
-                instances=(),
-                weight=rule.weights[arn],
-                target_group=arn,
-                created_at=self._clock.now(),  # a target group does not say when it was made
-                release_id=found.get(RELEASE_TAG, ""),
-                tags=found,
-            )
-            for arn, found in tags.items()
-            if SERVER_GROUP_TAG in found
-        ]
+        return half_made(rule, tags, now=self._clock.now())
 
     def _health(self, raw: AutoScalingGroupTypeDef) -> Health | None:
         """Return what the load balancer says of those in service; None without one."""
@@ -386,19 +351,3 @@ class ServerGroups:
             return None
         served = any(one["LifecycleState"] == "InService" for one in raw["Instances"])
         return self._traffic.health(arn) if served else {}
-
-
-def _oldest_first(groups: Iterable[ServerGroup]) -> tuple[ServerGroup, ...]:
-    return tuple(sorted(groups, key=lambda group: (group.created_at, group.name)))
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _weight(rule: Rule | None, raw: AutoScalingGroupTypeDef) -> int:
-    return rule.weights.get(target_group_of(raw), 0) if rule else 0

@@ -185,9 +185,14 @@ class Enable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decommission:
-    """Destroy the group: out of the rule, drained, instances, templates, target group, alarms."""
+    """Destroy the group: out of the rule, drained, instances, templates, target group, alarms.
+
+    Args:
+        release_id: Only what bears this release's mark; empty for whosever it is.
+    """
 
     name: ServerGroupName
+    release_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

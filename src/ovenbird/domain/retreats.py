@@ -29,22 +29,34 @@ WARM_UP = timedelta(minutes=5)  # for a retreat, whose spec may be the broken on
 
 
 def plan_retreat(
-    cluster: Cluster, *, failed: ServerGroupName, baseline: ServerGroupName | None = None
+    cluster: Cluster,
+    *,
+    failed: ServerGroupName,
+    release_id: str,
+    baseline: ServerGroupName | None = None,
 ) -> Plan:
     """Plan the way back from a rollout that stopped anywhere.
 
     Works when the failed group is not there, is half made, or has all the traffic. Without
     a group to return to, a failed group that serves is left as it is: better than nothing.
+    A group that another release made under the same name is none of this one's: it stays.
 
     Args:
         cluster: As observed now.
         failed: The group that the rollout made, or would have made.
-        baseline: The baseline that it made, or would have made; others that are found go, too.
+        release_id: What its groups are marked with.
+        baseline: The baseline that it made, or would have made; others of it that are found
+            go, too.
     """
-    bad = cluster.find(failed)
-    old = _return_to(cluster, failed)
+    strange = {group.name for group in cluster.groups if group.release_id != release_id}
+    bad = None if failed in strange else cluster.find(failed)
+    old = _return_to(cluster, bad)
     names = (failed, baseline, *(group.name for group in baselines(cluster)))
-    gone = tuple(Decommission(name=name) for name in dict.fromkeys(names) if name)
+    gone = tuple(
+        Decommission(name=name, release_id=release_id)
+        for name in dict.fromkeys(names)
+        if name and name not in strange
+    )
     if old is not None:
         return Plan(actions=(*_bring_back(cluster, old, bad), *gone))
     if bad is not None and bad.enabled:
@@ -52,9 +64,9 @@ def plan_retreat(
     return Plan(actions=gone)
 
 
-def _return_to(cluster: Cluster, failed: ServerGroupName) -> ServerGroup | None:
+def _return_to(cluster: Cluster, failed: ServerGroup | None) -> ServerGroup | None:
     """Return the group that served before the failed one: in traffic, or pinned, or resting."""
-    others = [g for g in cluster.groups if g.name != failed and not g.is_baseline]
+    others = [g for g in cluster.groups if g != failed and not g.is_baseline]
     served = [group for group in others if group.enabled or group.pinned_min is not None]
     enabled = [group for group in served if group.enabled]
     if enabled:

@@ -89,7 +89,7 @@ def retreat(installation: Installation, rollout: Rollout) -> Plan:
     made = next((group for group in cluster.groups if group.release_id in marks), None)
     if made is None:
         return Plan(actions=(), reason="no server group has been made yet")
-    return plan_retreat(cluster, failed=made.name)
+    return plan_retreat(cluster, failed=made.name, release_id=made.release_id)
 
 
 def _packages(

@@ -245,6 +245,7 @@ def plan_retreat(
         groups.get_cluster(request.cluster, request.environment),
         failed=failed,
         baseline=next(iter(baseline), None),
+        release_id=request.subject,
     )
     _tell(step, found)
     return found

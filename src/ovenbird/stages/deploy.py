@@ -76,7 +76,7 @@ def carry_out(  # noqa: C901, PLR0912, PLR0915 - one line for each kind of actio
         case Enable():
             groups.enable(action.name)
         case Decommission():
-            groups.destroy(action.name)
+            groups.destroy(action.name, release_id=action.release_id)
         case Mend():
             groups.mend(action)
         case Judge():

@@ -223,8 +223,8 @@ def test_a_retreat_from_anywhere_brings_the_old_group_back(
     new = next((g.name for g in seen.groups if g.release_id == "new"), name(999))
 
     for _ in range(data.draw(st.integers(0, 2))):  # retreats that die, too
-        seen = died(seen, plan_retreat(seen, failed=new), data)
-    for action in plan_retreat(seen, failed=new).actions:
+        seen = died(seen, plan_retreat(seen, failed=new, release_id="new"), data)
+    for action in plan_retreat(seen, failed=new, release_id="new").actions:
         seen = hold(seen, action, old)
 
     assert [group for group in seen.groups if group.release_id == "new"] == []

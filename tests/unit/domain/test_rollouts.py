@@ -18,7 +18,7 @@ from ovenbird.domain.apps import (
     Rolling,
     Strategy,
 )
-from ovenbird.domain.clusters import Capacity
+from ovenbird.domain.clusters import BASELINE, ROLE_TAG, Capacity
 from ovenbird.domain.errors import Conflict, InvalidRequest
 from ovenbird.domain.plans import CreateServerGroup, Decommission, Judge, SetWeights
 from ovenbird.domain.retreats import plan_retreat
@@ -384,9 +384,9 @@ def test_a_rolled_back_name_is_not_used_again() -> None:
 
 
 def test_a_retreat_moves_the_weights_first() -> None:
-    seen = cluster(Shape(weight=90, pinned=True), Shape(weight=10))
+    seen = cluster(Shape(weight=90, pinned=True), Shape(weight=10, release="new"))
 
-    assert told(plan_retreat(seen, failed=name(2))) == [
+    assert told(plan_retreat(seen, failed=name(2), release_id="new")) == [
         "Send 100 % to v001",
         "Unpin v001: give its old minimum back",
         "Decommission v002: drain and destroy it",
@@ -394,22 +394,43 @@ def test_a_retreat_moves_the_weights_first() -> None:
 
 
 def test_a_retreat_of_a_group_that_was_never_made_only_tidies() -> None:
-    assert told(plan_retreat(cluster(SERVING), failed=name(2))) == [
+    assert told(plan_retreat(cluster(SERVING), failed=name(2), release_id="new")) == [
         "Decommission v002: drain and destroy it"
     ]
 
 
+def test_a_retreat_leaves_alone_what_another_release_made_under_its_names() -> None:
+    seen = cluster(SERVING, Shape(release="other"), Shape(release=""))
+
+    plan = plan_retreat(seen, failed=name(2), baseline=name(3), release_id="new")
+
+    assert plan.actions == ()
+
+
+def test_a_retreat_leaves_the_baselines_of_others() -> None:
+    theirs = replace(group(2, Shape(release="other")), tags={ROLE_TAG: BASELINE})
+    mine = replace(group(4, Shape(release="new")), tags={ROLE_TAG: BASELINE})
+    seen = replace(cluster(SERVING), groups=(group(1, SERVING), theirs, mine))
+
+    plan = plan_retreat(seen, failed=name(3), release_id="new")
+
+    assert [action.name for action in plan.actions if isinstance(action, Decommission)] == [
+        name(3),
+        name(4),
+    ]
+
+
 def test_a_retreat_keeps_the_only_group_that_serves() -> None:
-    plan = plan_retreat(cluster(SERVING), failed=name(1))
+    plan = plan_retreat(cluster(SERVING), failed=name(1), release_id="old")
 
     assert plan.actions == ()
     assert "only server group" in plan.reason
 
 
 def test_a_retreat_to_a_dead_group_waits_for_it() -> None:
-    seen = cluster(Shape(weight=90, pinned=True, healthy=0), Shape(weight=10))
+    seen = cluster(Shape(weight=90, pinned=True, healthy=0), Shape(weight=10, release="new"))
 
-    assert told(plan_retreat(seen, failed=name(2)))[0].startswith("Wait up to")
+    assert told(plan_retreat(seen, failed=name(2), release_id="new"))[0].startswith("Wait up to")
 
 
 def test_a_rollout_over_a_rollback_that_stopped_lets_the_old_group_rest_from_then_on() -> None:

@@ -98,8 +98,8 @@ class Groups:
     def enable(self, of: ServerGroupName) -> None:
         self.log.append(("enable", of))
 
-    def destroy(self, of: ServerGroupName) -> None:
-        self.log.append(("destroy", of))
+    def destroy(self, of: ServerGroupName, *, release_id: str = "") -> None:
+        self.log.append(("destroy", of, *([release_id] if release_id else ())))
 
     def mend(self, wanted: Mend) -> None:
         self.log.append(("mend", wanted))
@@ -155,6 +155,7 @@ def awaiting(instances: int) -> AwaitHealthy:
         (Disable(name=name(1)), ("disable", name(1), NOW)),
         (Enable(name=name(1)), ("enable", name(1))),
         (Decommission(name=name(1)), ("destroy", name(1))),
+        (Decommission(name=name(1), release_id="new"), ("destroy", name(1), "new")),
     ],
     ids=lambda value: type(value).__name__,
 )
