@@ -55,7 +55,9 @@ def plan_rollback(
     if target.weight == 100:
         left = tuple(_released(target))
         return Plan(actions=left, reason="" if left else f"`{target.name}` has all traffic")
-    size = max((group.capacity.desired for group in bad), default=1)
+    # A rolling rollout that stopped midway has shrunk it: it gets its instances back.
+    own = target.size if target.size > target.capacity.desired else 1
+    size = max(own, *(group.capacity.desired for group in bad), 1)
     dark = not any(group.enabled and group.healthy for group in cluster.groups)
     # The old group takes the traffic before the bad one is disabled: never zero in traffic.
     return Plan(

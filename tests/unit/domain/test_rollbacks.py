@@ -76,6 +76,34 @@ def test_a_rollback_grows_a_smaller_group_first() -> None:
     ]
 
 
+def half_rolled(new: Shape) -> Cluster:
+    """Return a rolling rollout that stopped midway: it has taken 3 of the old group's 4."""
+    seen = cluster(Shape(weight=50, size=1, pinned=True), new)
+    old = replace(seen.groups[0], pinned_desired=4)
+    return replace(seen, groups=(old, *seen.groups[1:]))
+
+
+def test_a_rollback_of_a_rolling_rollout_that_stopped_gives_the_old_group_its_size() -> None:
+    seen = half_rolled(Shape(weight=50, size=2))
+
+    assert told(plan_rollback(seen, warm_up=WARM_UP))[:4] == [
+        "Resize v001 to 4 / 1 / 9 (desired / min / max)",
+        "Wait up to 60 s until v001 has 4 instances healthy",
+        "Send 100 % to v001",
+        "Unpin v001: give its old minimum back",
+    ]
+
+
+def test_a_rollback_in_the_dark_moves_the_traffic_before_it_gives_the_size_back() -> None:
+    seen = half_rolled(Shape(weight=50, size=2, healthy=0))
+    dark = replace(seen, groups=(replace(seen.groups[0], instances=()), seen.groups[1]))
+
+    steps = told(plan_rollback(dark, warm_up=WARM_UP))
+
+    assert steps[:2] == ["Wait up to 60 s until v001 has 1 instance healthy", "Send 100 % to v001"]
+    assert "Resize v001 to 4 / 1 / 9 (desired / min / max)" in steps[2:]
+
+
 def test_a_rollback_does_not_wait_for_more_than_the_traffic_needs() -> None:
     larger = Shape(rested=MINUTE, size=5, healthy=4)
 
