@@ -34,6 +34,7 @@ from ovenbird.domain.rollbacks import plan_decommission
 
 GRACE = timedelta(hours=24)
 AT_ONCE = 20
+KEPT = "What rests is kept by its tag, or until its release has ended long enough ago"
 
 
 class Kind(StrEnum):
@@ -152,20 +153,36 @@ def plan_cluster(
         return Plan(actions=(), reason=f"`{owner}` changes `{cluster.name}` now")
     rested = plan_decommission(cluster, now=now, window=window_of(cluster))
     orphans = [g for g in cluster.groups if is_orphan(g, cluster, records, now=now, grace=grace)]
-    gone = {action.name for action in rested.actions if isinstance(action, Decommission)}
+    stays = {
+        group.name
+        for group in cluster.groups
+        # One that never served may be looked at: the grace time of its release counts.
+        if KEEP_TAG in group.tags or (group.disabled_at is None and group not in orphans)
+    }
+    policy = [
+        action
+        for action in rested.actions
+        if isinstance(action, Decommission) and action.name not in stays
+    ]
+    gone = {action.name for action in policy}
     actions: tuple[Action, ...] = (
         *_let_go(cluster),
-        *rested.actions,
+        *policy,
         *(Decommission(name=group.name) for group in orphans if group.name not in gone),
     )
-    return Plan(actions=actions, reason="" if actions else rested.reason)
+    return Plan(actions=actions, reason="" if actions else rested.reason or KEPT)
 
 
 def _let_go(cluster: Cluster) -> Iterator[Action]:
-    """Give back what a rollout held that ended without letting go."""
+    """Give back what a rollout held that ended without letting go.
+
+    While two share the traffic, it stopped midway: a rollback needs the sizes that are held.
+    """
+    shared = sum(group.enabled and not group.is_baseline for group in cluster.groups) > 1
     for group in cluster.groups:
         if group.enabled and group.pinned_min is not None:
-            yield Unpin(name=group.name)
+            if not shared:
+                yield Unpin(name=group.name)
         elif is_held(group) and cluster.serving is not None:
             yield Disable(name=group.name)
             yield Unpin(name=group.name)

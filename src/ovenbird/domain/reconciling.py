@@ -147,7 +147,8 @@ def _marks(group: ServerGroup, known: Recorded, *, serves: bool) -> Iterator[Act
     elif serves:
         if group.disabled_at is not None:
             yield Enable(name=group.name)
-        if group.pinned_min is not None:
+        # What a rolling rollout has shrunk stays pinned: its tag says how large it was.
+        if group.pinned_min is not None and group.size == group.capacity.desired:
             yield Unpin(name=group.name)
     elif group.enabled or (group.disabled_at is None and str(group.name) in known.served):
         yield Pin(name=group.name)

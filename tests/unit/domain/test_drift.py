@@ -216,6 +216,13 @@ def test_a_minimum_that_stayed_pinned_is_given_back() -> None:
     assert told(reconciled(seen, KNOWN)) == ["Unpin v002: give its old minimum back"]
 
 
+def test_a_group_that_a_rollout_has_shrunk_stays_pinned() -> None:
+    one, two = BEFORE.groups
+    seen = replace(BEFORE, groups=(one, replace(two, pinned_min=1, pinned_desired=4)))
+
+    assert told(reconciled(seen, KNOWN)) == []
+
+
 def test_a_group_that_was_deleted_by_hand_is_told() -> None:
     one, two = BEFORE.groups
     without = replace(BEFORE, groups=(two,))

@@ -171,6 +171,29 @@ def test_a_baseline_goes_also_when_its_release_ended_well() -> None:
     ]
 
 
+def test_what_a_rollout_holds_that_stopped_midway_stays_held() -> None:
+    assert plan(cluster(Shape(weight=50, pinned=True), Shape(weight=50))) == []
+
+
+def test_what_has_rested_is_kept_by_its_tag() -> None:
+    seen = cluster(Shape(rested=timedelta(days=9)), SERVING)
+    kept = replace(seen.groups[0], tags={KEEP_TAG: "for ann"})
+
+    assert plan(seen) == ["Decommission v001: drain and destroy it"]
+    assert plan(replace(seen, groups=(kept, seen.groups[1]))) == []
+
+
+def test_a_group_that_never_served_stays_until_its_release_has_ended_long_ago() -> None:
+    seen = cluster(SERVING, Shape(release="failed"))
+    young = replace(FAILED, ended={"failed": NOW - timedelta(hours=1), "old": LONG_AGO})
+
+    found = plan_cluster(seen, young, now=NOW, grace=GRACE)
+
+    assert found.actions == ()
+    assert "kept by its tag" in found.reason
+    assert plan(seen) == ["Decommission v002: drain and destroy it"]
+
+
 def test_a_group_that_is_kept_by_its_tag_is_no_orphan() -> None:
     seen = cluster(Shape(release="failed"))
     kept = replace(seen.groups[0], tags={KEEP_TAG: "for ann"})
