@@ -328,7 +328,7 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(served: Line, wait: W
     wait(lambda: 10 in prod(served).values())
     second = begin(served, "1.1.0", "--queue")
     wait(lambda: state_of(served) == "queued")
-    third = begin(served, "1.1.0", "--queue", "--supersede")
+    third = begin(served, "1.1.0", "--supersede")
     status, err = ended(second)
 
     assert status == 130

@@ -33,6 +33,11 @@ class Turn:
     queue: bool = False
     supersede: bool = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits behind what works: who ended others to take their place does, too."""
+        return self.queue or self.supersede
+
 
 REFUSED = Turn()  # what happens unless a person asks for more
 

@@ -75,7 +75,7 @@ def start(  # noqa: PLR0913 - one for each wish, all by name
             if turn.supersede:
                 by = next_id(store, prepared)
                 watch.until_done(supersede_releases(engine, prepared.spec.app, by=by))
-            wish = _Wish(fresh=fresh, goal=goal, queue=turn.queue, actor=actor)
+            wish = _Wish(fresh=fresh, goal=goal, queue=turn.waits, actor=actor)
             release_id = _begin(engine, prepared, wish)
             watch.until_done([release_id])
         result = result_of(engine, release_id)

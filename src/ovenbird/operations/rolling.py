@@ -182,14 +182,14 @@ def _begin(
         image_id=wanted.image.image_id,
         version=wanted.image.version,
         actor=actor,
-        queue=turn.queue,
+        queue=turn.waits,
     )
     with starting(engine):
-        if not turn.queue:
+        if not turn.waits:
             refuse_taken(store, lock, now)
         # Before the lock, which so never belongs to a rollout that nobody knows.
         store.put_rollout(record(request, now, Phase.RUNNING))
-        if not turn.queue:
+        if not turn.waits:
             store.lock(lock, owner=rollout_id, reason=UNDER_WAY, at=now)
         rollout.start(request, wanted.spec)
 
