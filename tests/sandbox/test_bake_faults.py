@@ -19,7 +19,7 @@ from typing import Any
 import botocore.endpoint
 import pytest
 
-from ovenbird.aws import block_calls, block_transports
+from ovenbird.aws import block_calls, block_transports, throttling
 from ovenbird.aws.clients import Account
 from ovenbird.domain.blocks import BLOCK_BYTES
 from ovenbird.domain.errors import CloudError, OvenbirdError
@@ -212,6 +212,13 @@ def live_with(decide: Decide, endpoint: Endpoint, account: Account, bake: TinyBa
 
     assert not baked.reused
     check_world(account, bake, baked)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again for a moment alone what is refused as one too many."""
+    monkeypatch.setattr(throttling, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(throttling, "FIRST_PAUSE_S", 0.1)
 
 
 @pytest.mark.parametrize("fault", [refused, throttled])

@@ -75,7 +75,7 @@ def test_a_crowd_that_knows_nothing_of_the_limits_is_refused_and_still_does_not_
     (group,) = (
         seen_by(account, deployment).get_cluster(deployment.cluster, deployment.environment).groups
     )
-    with endpoint.faults.deciding(Throttles(factor=FACTOR)), ThreadPoolExecutor(CROWD) as pool:
+    with endpoint.faults.deciding(Throttles(factor=1.0)), ThreadPoolExecutor(CROWD) as pool:
         before = refused(endpoint)
         answers = [
             pool.submit(account.elbv2.describe_target_health, TargetGroupArn=group.target_group)

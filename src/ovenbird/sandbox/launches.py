@@ -125,9 +125,8 @@ def _whole(
     backend: EC2Backend, image_id: str, template: Words, named: Words, *, has_groups: bool
 ) -> tuple[Ami, dict[str, Words], Words]:
     """Return a launch's image, block devices and words; what cannot be is refused."""
-    ami = image_model.launchable(
-        _resolved(backend, image_id or template.get("ImageId", "")), backend.account_id
-    )
+    wanted = _resolved(backend, image_id or template.get("ImageId", ""))
+    ami = image_model.launchable(wanted, backend.account_id, backend.region_name)
     launch_wishes.refuse(backend, template, named)
     overrides = (
         template.get("BlockDeviceMappings", []),
