@@ -178,7 +178,9 @@ def test_instances_that_flap_too_often_fail_the_canary() -> None:
 
 
 def test_an_instance_that_is_replaced_counts_as_a_restart() -> None:
-    before = replace(FIRST, instances=({"i-0": "healthy", "i-8": "healthy", "i-9": "healthy"},))
+    states = {"i-0": "healthy", "i-8": "healthy", "i-9": "healthy"}
+    replaced = {"i-0": "healthy", "i-1": "healthy", "i-2": "starting"}
+    before = replace(FIRST, instances=(states, replaced))
 
     found = look(judge(), before, metrics=Metrics(), instances_of=HEALTHY, clock=Still())
 
