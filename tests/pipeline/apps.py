@@ -23,7 +23,9 @@ deploy:
     strategy: {canary: {steps_percent: [10, 50], observe_s: 0.2}}
 """
 APPROVAL = "    approval: required\n"
-PATIENT = MANIFEST.replace("observe_s: 0.2", "observe_s: 2")  # time to do something meanwhile
+PATIENT = (  # time to do something meanwhile
+    MANIFEST.replace("observe_s: 0.2", "observe_s: 2") + "    judge: {min_periods: 40}\n"
+)
 MANUAL = MANIFEST.replace("observe_s: 0.2", "observe_s: 0.2, manual_steps: [10]")
 VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
 _AS = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "tag.gpgsign=false")

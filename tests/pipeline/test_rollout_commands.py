@@ -331,7 +331,7 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(served: Line, wait: W
     third = begin(served, "1.1.0", "--supersede")
     status, err = ended(second)
 
-    assert status == 130
+    assert status == 130, err
     assert "Superseded by `hello-prod-rollout-" in err
     assert ended(first)[0] == 0
     status, err = ended(third)
