@@ -187,6 +187,7 @@ def test_a_rollout_is_paused_twice_and_continued_from_elsewhere(served: Line, wa
         assert step not in prod(served).values()
         first = begun(served.world, "rollout", "continue", "hello-prod")
         wait(lambda step=step: step in prod(served).values())  # type: ignore[misc]
+        assert state_of(served) in {"running", "promoted"}, "it goes on in another process"
     ended(first)
 
     assert state_of(served) == "promoted"
@@ -338,6 +339,32 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(served: Line, wait: W
     assert status == 0, err
     rollouts = here(served.world, "rollout", "list", "--json").data["rollouts"]
     assert [one["phase"] for one in rollouts[:3]] == ["promoted", "superseded", "promoted"]
+
+
+def test_what_waits_behind_a_rollout_that_stands_holds_nobody_up(served: Line, wait: Wait) -> None:
+    first = begin(served, "1.0.0")
+    wait(lambda: 10 in prod(served).values())
+    here(served.world, "rollout", "pause", "hello-prod")
+    ended(first)
+    second = begin(served, "1.1.0", "--queue")
+    wait(lambda: state_of(served) == "queued")
+    second.kill()
+    ended(second)
+
+    def listed(key: str) -> list[str]:
+        rollouts = here(served.world, "rollout", "list", "--json").data["rollouts"]
+        return [one[key] for one in rollouts[:3]]
+
+    refused = start(served, "1.1.0", "--yes")
+    third = begin(served, "1.1.0", "--supersede")
+
+    assert refused.status == 4
+    assert "holds cluster hello-prod" in refused.err
+    wait(lambda: listed("phase") == ["queued", "superseded", "waiting"])
+    assert apart(served.world, "rollout", "continue", listed("rollout_id")[2]).status == 0
+    status, err = ended(third)
+    assert status == 0, err
+    assert listed("phase") == ["promoted", "superseded", "promoted"]
 
 
 def test_watch_follows_to_the_end_and_says_how_it_was(served: Line, wait: Wait) -> None:

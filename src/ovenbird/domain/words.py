@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 PROMOTE = "promote"
+ACTION = "action "
 WAITS, GOES_ON = "waits", "goes_on"  # how the kinds of events end that say so
 QUEUED = "queued"  # likewise, of those of who waits for its turn
 SUPERSEDE = "supersede"  # said by a newer one, to what waits for its turn or for an approval
@@ -51,6 +52,13 @@ class Words:
         """Return who let it go on after a pause, or after an action; empty for nobody."""
         return self.said.get(continue_word(what), "")
 
+    def lets_go(self, what: str) -> bool:
+        """Tell whether a rollout that stands for this goes on.
+
+        A promotion leaves out what the plan waits for; a pause ends by its own word alone.
+        """
+        return bool(self.continued(what) or (self.promoted_by and what.startswith(ACTION)))
+
 
 def pause_word(number: int) -> str:
     """Return the word for a pause.
@@ -63,7 +71,7 @@ def pause_word(number: int) -> str:
 
 def action_word(number: int) -> str:
     """Return what an action of the plan is called that waits for a word."""
-    return f"action {number}"
+    return f"{ACTION}{number}"
 
 
 def continue_word(what: str) -> str:

@@ -107,9 +107,15 @@ def find_wait(store: Store, subject: str) -> Wait | None:
         said = store.said(subject, approval_word(environment))
         return None if said else Wait(environment=environment)
     words = store.words(facts["rollout"])
-    if words.continued(facts["what"]) or words.promoted_by:
+    if words.lets_go(facts["what"]):
         return None
     return Wait(rollout_id=facts["rollout"], why=asked[-1].text, what=facts["what"])
+
+
+def is_blocked(store: Store, subject: str) -> bool:
+    """Tell whether something waits for its turn behind what waits for a person."""
+    holders = [store.find_lock(name) for name in store.queued_for(subject)]
+    return any(find_wait(store, holder.owner) for holder in holders if holder is not None)
 
 
 def waits_for(store: Store, release_id: str) -> str:

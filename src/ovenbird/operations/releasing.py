@@ -21,7 +21,14 @@ from ovenbird.domain.strategies.refusals import refuse_unconfirmed
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.preparing import Prepared, next_id
 from ovenbird.operations.queueing import REFUSED, Turn, refuse_taken, supersede_releases
-from ovenbird.operations.releases import approval_word, find_wait, phase_of, subject_of, waits_for
+from ovenbird.operations.releases import (
+    approval_word,
+    find_wait,
+    is_blocked,
+    phase_of,
+    subject_of,
+    waits_for,
+)
 from ovenbird.operations.work import (
     Result,
     Tell,
@@ -66,8 +73,13 @@ def start(  # noqa: PLR0913 - one for each wish, all by name
             refuse_unconfirmed(spec, ClusterName(app=prepared.spec.app, stack=spec.name))
     with at_work(installation) as engine:
         watch, store = Watch(engine, tell), engine.ports.store
-        taken = going(engine, take_over(engine))
-        mine = [subject for subject in taken if _is_of(store, subject, prepared)]
+        taken = take_over(engine)
+        mine = [
+            subject
+            for subject in going(engine, taken)
+            if _is_of(store, subject, prepared)
+            if not (turn.supersede and phase_of(store, subject) is Phase.QUEUED)
+        ]
         watch.hear(taken)
         watch.until_done(mine)
         release_id = next((s for s in mine if _is_meant(store, s, prepared, goal)), "")
@@ -79,7 +91,7 @@ def start(  # noqa: PLR0913 - one for each wish, all by name
             release_id = _begin(engine, prepared, wish)
             watch.until_done([release_id])
         result = result_of(engine, release_id)
-        watch.until_done(taken)
+        watch.until_done(going(engine, taken))
         return result
 
 
@@ -295,8 +307,9 @@ def _tell_values(store: Store, release_id: str, values: Mapping[str, str], *, at
 
 
 def going(engine: Runtime, subjects: tuple[str, ...]) -> list[str]:
-    """Return those that do not wait for a person."""
-    return [subject for subject in subjects if not find_wait(engine.ports.store, subject)]
+    """Return those that do not wait for a person, nor behind what does."""
+    store = engine.ports.store
+    return [one for one in subjects if not (find_wait(store, one) or is_blocked(store, one))]
 
 
 def go_on(
@@ -321,8 +334,11 @@ def go_on(
                 raise _foreign(subject)
             return end_foreign(engine, subject, ends_as)
         watch = Watch(engine, tell)
-        taken = going(engine, (*take_over(engine), subject))
-        watch.until_done(set(taken) | {subject} if engine.knows(subject) else set(taken))
+        taken = take_over(engine)
+        watch.hear((*taken, subject))
+        if engine.knows(subject):
+            watch.until_done({subject})
+        watch.until_done(going(engine, taken))  # now: some may wait behind this one
         return result_of(engine, subject)
 
 

@@ -27,6 +27,7 @@ from ovenbird.domain.strategies.refusals import refuse_unconfirmed
 from ovenbird.operations.images import list_images, meant
 from ovenbird.operations.opening import Installation
 from ovenbird.operations.queueing import REFUSED, Turn, refuse_taken, supersede_rollouts
+from ovenbird.operations.releases import phase_of
 from ovenbird.operations.releasing import going
 from ovenbird.operations.work import Result, Tell, Watch, at_work, result_of, starting, take_over
 from ovenbird.pipeline import rollout
@@ -156,16 +157,18 @@ def start(
     lock = cluster_lock(wanted.environment, wanted.cluster)
     with at_work(installation) as engine:
         watch, store = Watch(engine, tell), engine.ports.store
-        taken = going(engine, take_over(engine))
+        taken = take_over(engine)
         watch.hear(taken)
-        watch.until_done([one for one in taken if _is_on(store, lock, one)])
+        mine = [one for one in going(engine, taken) if _is_on(store, lock, one)]
+        queued = [one for one in mine if turn.supersede and phase_of(store, one) is Phase.QUEUED]
+        watch.until_done(set(mine) - set(queued))
         rollout_id = _id(engine, wanted)
         if turn.supersede:
             watch.until_done(supersede_rollouts(engine, wanted.cluster, by=rollout_id))
         _begin(engine, wanted, rollout_id, lock, actor=actor, turn=turn)
         watch.until_done([rollout_id])
         result = result_of(engine, rollout_id)
-        watch.until_done(taken)
+        watch.until_done(going(engine, taken))
         return result
 
 

@@ -10,7 +10,7 @@ the order of steps is the same whoever says what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from ovenbird.domain.names import ClusterName
 from ovenbird.domain.plans import Action, AwaitWord, Judge, Observe, describe
 from ovenbird.domain.releases import Phase, RolloutRequest
 from ovenbird.domain.verdicts import Verdict
-from ovenbird.domain.words import GOES_ON, WAITS, Words, action_word
+from ovenbird.domain.words import GOES_ON, WAITS, action_word
 from ovenbird.pipeline import judge_steps as looking
 from ovenbird.pipeline import rollout_steps as work
 from ovenbird.pipeline.judge_steps import At
@@ -69,7 +69,6 @@ def await_word(step: Step, where: Place, number: int, action: AwaitWord) -> None
         action.alarms,
         what=what,
         text=describe(action),
-        over=lambda words: bool(words.continued(what) or words.promoted_by),
     )
     actor = step.ports.store.words(where[2]).continued(what) or "promotion"
     seconds = round((step.ports.clock.now() - begun).total_seconds(), 3)
@@ -133,21 +132,19 @@ def _is_left_out(
     step: Step, where: Place, number: int, action: Action, alarms: tuple[str, ...], *, spare: bool
 ) -> bool:
     words = step.ports.store.words(where[2])
-    if pause := words.pause:
-        _stand(
-            step,
-            where,
-            alarms,
-            what=pause,
-            text=f"Paused by {words.said[pause]} before: {describe(action)}",
-            over=lambda words: not words.pause,
-        )
+    while pause := words.pause:
+        text = f"Paused by {words.said[pause]} before: {describe(action)}"
+        _stand(step, where, alarms, what=pause, text=text)
+        words = step.ports.store.words(where[2])
+    if not isinstance(action, AwaitWord):  # else it may stand on
+        _goes_on(step, where[2])
     return spare and _is_promoted(step, where, number, action)
 
 
 def _is_promoted(step: Step, where: Place, number: int, action: Action) -> bool:
     actor = step.ports.store.words(where[2]).promoted_by
     if actor:
+        _goes_on(step, where[2])
         text = f"Left out, promoted by {actor}: {describe(action)}"
         step.say(text)
         step.ports.store.put_action(where[2], number, text=text, seconds=0.0)
@@ -161,24 +158,39 @@ def _stand(
     *,
     what: str,
     text: str,
-    over: Callable[[Words], bool],
 ) -> None:
-    """Wait for a person; everybody sees that it waits, and for what."""
+    """Wait for a person; everybody sees that it waits, and for what.
+
+    Args:
+        step: Ports.
+        where: Environment, cluster, and id of the rollout.
+        alarms: Those that end it when they fire.
+        what: The pause, or the action, that a word lets go on.
+        text: Why it stands.
+    """
     environment, _, rollout_id = where
     store, clock = step.ports.store, step.ports.clock
     guards = _watchful(step, where, alarms)
-    if over(store.words(rollout_id)):
+    if store.words(rollout_id).lets_go(what):
+        _goes_on(step, rollout_id)
         return
     every = min(ALARMS_S, step.ports.environments[environment].period_s)
     asked = clock.now()
     guards.refuse_alarms()
     with _seen_to_wait(step, rollout_id, what, text):
-        while not over(store.words(rollout_id)):
+        while not store.words(rollout_id).lets_go(what):
             step.refuse_aborted()
             if (clock.now() - asked).total_seconds() >= every:
                 asked = clock.now()
                 guards.refuse_alarms()
             clock.sleep(min(LOOK_S, every))
+
+
+def _goes_on(step: Step, rollout_id: str) -> None:
+    """Write that a rollout goes on that stood in a process which ended."""
+    if step.ports.store.get_rollout(rollout_id).phase is Phase.WAITING:
+        phases(step, rollout_id, Phase.RUNNING)
+        step.note(GOES_ON, "", {"rollout": rollout_id})
 
 
 @contextmanager

@@ -80,6 +80,14 @@ class LockRecords(CatalogRecords):
         """Return who waits for a lock, the next one first."""
         return tuple(Lock(**row) for row in self.rows(_queue(name)))
 
+    def queued_for(self, owner: str) -> tuple[str, ...]:
+        """Return the locks for which somebody waits."""
+        start = _turn(owner, "")
+        mine = t.LOCKS.c.name.startswith(start, autoescape=True) & (t.LOCKS.c.owner == owner)
+        return tuple(
+            row["name"].removeprefix(start) for row in self.rows(select(t.LOCKS).where(mine))
+        )
+
     # Words
 
     def say(self, subject: str, word: str, *, actor: str, at: datetime) -> None:

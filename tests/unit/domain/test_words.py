@@ -26,6 +26,15 @@ def test_the_last_of_pause_and_continue_counts_and_each_may_be_said_again(
     assert bool(Words(said=said).pause) is stands
 
 
+def test_a_promotion_ends_what_a_plan_waits_for_and_no_pause() -> None:
+    promoted = Words(said={PROMOTE: "ann"})
+
+    assert promoted.lets_go("action 7")
+    assert not promoted.lets_go("pause 1")
+    assert not Words().lets_go("action 7")
+    assert Words(said={continue_word("pause 1"): "ben"}).lets_go("pause 1")
+
+
 def test_who_promoted_is_known() -> None:
     assert Words().promoted_by == ""
     assert Words(said={PROMOTE: "ann"}).promoted_by == "ann"
